@@ -1,0 +1,48 @@
+// The layer worker: the only program that parses layers. It is started in a sandbox by the helper, with these descriptors and nothing else,
+// opens no path by name and makes no connection. Modes and arguments (argv after the script):
+//
+//   import MAX_BYTES      3 blob (gzip, zstd or plain tar; file, pipe or socket)   4 tar   5 index   6 result
+//   hash                  3 file                                                                     6 result
+//   merge N               4 EROFS image   5 merged index   6 result   7 … 6+N layer indexes, bottom layer first
+//   unpack N [OPTION…]    4 directory     5 merged index   6 result   7 … 6+N layer indexes, 7+N … 6+2N the layers' tars, bottom first
+//
+// Outputs 4 and 5 are new, empty regular files (4 of unpack: an empty directory) at position 0; 6 is a pipe or a file; 3 of hash, the
+// indexes and the tars are regular files, read with pread(2). MAX_BYTES bounds the uncompressed tar, 0 for no bound. N is 1 to 256.
+// Options of unpack: `rootless` records foreign owners in the extended attribute user.berth.owner ("UID:GID") instead of chown(2) and leaves
+// device nodes out; `top` makes only the top layer, in overlay form: whiteouts as character devices 0:0, opaque directories with
+// user.overlay.opaque; directories a layer only implies inherit from those beneath.
+//
+// Exit code 0: everything is written and fsynced, and 6 holds a result with status ok (core/spec/layer-index.ts). Exit code 1: 6 holds a
+// result with another status and standard error one line of at most 1 KiB; what is in 4 and 5 is to be thrown away. Anything else (a signal,
+// another code, no result) is a crash and counts as a failure. Standard output is not used. There is no progress to report: whoever feeds
+// descriptor 3 knows how much was taken.
+import { writeSync } from 'node:fs';
+import { emptyResult, encodeResult, MODE, type Mode, type WorkerResult } from '../spec/layer-index.ts';
+import { FD } from './descriptor.ts';
+import { LayerFault, oneLine, statusOf } from './fault.ts';
+import { hashFile } from './hash.ts';
+
+async function run(mode: Mode): Promise<WorkerResult> {
+  switch (mode) {
+    case 'hash':
+      return hashFile();
+    default:
+      throw new LayerFault('internal', `mode "${mode}" is not there`);
+  }
+}
+
+async function main(): Promise<void> {
+  const mode = process.argv[2] as Mode;
+  try {
+    if (MODE[mode] === undefined)
+      throw new LayerFault('internal', `unknown mode "${mode}"; known are ${Object.keys(MODE).join(', ')}`);
+    writeSync(FD.result, encodeResult(await run(mode)));
+  } catch (error) {
+    const { status, message } = statusOf(error);
+    writeSync(2, `berth layer ${mode}: ${oneLine(message)}\n`);
+    process.exitCode = 1;
+    if (MODE[mode] !== undefined) writeSync(FD.result, encodeResult(emptyResult(mode, status)));
+  }
+}
+
+void main();
