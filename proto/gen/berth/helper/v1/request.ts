@@ -68,6 +68,11 @@ export interface Envelope {
   /** A broker adds the end user's delegation. Not accepted yet: refused by name where present. */
   readonly delegation: Buffer;
   readonly delegationSignature: Buffer;
+  /**
+   * The raw public key, 32 bytes, only with the first request of a user without a principal: enrols it on the word of the kernel about the
+   * peer's uid, where the policy says `selfEnrol`. Refused at any other time.
+   */
+  readonly publicKey: Buffer;
 }
 
 export interface Request {
@@ -317,6 +322,7 @@ function createBaseEnvelope(): Envelope {
     signature: Buffer.alloc(0),
     delegation: Buffer.alloc(0),
     delegationSignature: Buffer.alloc(0),
+    publicKey: Buffer.alloc(0),
   };
 }
 
@@ -336,6 +342,9 @@ export const Envelope: MessageFns<Envelope> = {
     }
     if (message.delegationSignature.length !== 0) {
       writer.uint32(42).bytes(message.delegationSignature);
+    }
+    if (message.publicKey.length !== 0) {
+      writer.uint32(50).bytes(message.publicKey);
     }
     return writer;
   },
@@ -393,6 +402,14 @@ export const Envelope: MessageFns<Envelope> = {
             message.delegationSignature = Buffer.from(reader.bytes());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.publicKey = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -415,6 +432,7 @@ export const Envelope: MessageFns<Envelope> = {
     message.signature = object.signature ?? Buffer.alloc(0);
     message.delegation = object.delegation ?? Buffer.alloc(0);
     message.delegationSignature = object.delegationSignature ?? Buffer.alloc(0);
+    message.publicKey = object.publicKey ?? Buffer.alloc(0);
     return message;
   },
 };
