@@ -1,0 +1,1 @@
+/app/dist/node -e 'console.log(process.version)'
