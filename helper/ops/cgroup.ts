@@ -1,0 +1,208 @@
+// A container's cgroups: made with all settings before a process enters, removed after the last one left. A hostile engine can name knobs of a
+// closed list and numbers that helper/decode has bounded; which file that is in is decided here, and the group's name is the container's id.
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Knob, type Limits, ThrottleKind } from '../../proto/gen/berth/helper/v1/plan.ts';
+import type { CgroupHost, Controller } from './cgroup-host.ts';
+import { Failed, step } from './failed.ts';
+import { readText } from './files.ts';
+
+type File = { readonly controller: Controller; readonly file: string; readonly unlimited?: string };
+const V1: Readonly<Record<number, File>> = {
+  [Knob.KNOB_CPU_PERIOD_US]: { controller: 'cpu', file: 'cpu.cfs_period_us' },
+  [Knob.KNOB_CPU_QUOTA_US]: { controller: 'cpu', file: 'cpu.cfs_quota_us' },
+  [Knob.KNOB_CPU_SHARES]: { controller: 'cpu', file: 'cpu.shares' },
+  [Knob.KNOB_MEMORY_MAX_BYTES]: { controller: 'memory', file: 'memory.limit_in_bytes' },
+  [Knob.KNOB_MEMORY_SWAP_MAX_BYTES]: { controller: 'memory', file: 'memory.memsw.limit_in_bytes' },
+  [Knob.KNOB_MEMORY_LOW_BYTES]: { controller: 'memory', file: 'memory.soft_limit_in_bytes' },
+  [Knob.KNOB_PIDS_MAX]: { controller: 'pids', file: 'pids.max', unlimited: 'max' },
+  [Knob.KNOB_IO_WEIGHT]: { controller: 'blkio', file: 'blkio.weight' },
+  [Knob.KNOB_OOM_KILL_DISABLE]: { controller: 'memory', file: 'memory.oom_control' },
+  [Knob.KNOB_MEMORY_SWAPPINESS]: { controller: 'memory', file: 'memory.swappiness' },
+};
+// Period and quota are one file on v2, see writeCpuMax.
+const V2: Readonly<Record<number, File>> = {
+  [Knob.KNOB_CPU_WEIGHT]: { controller: 'cpu', file: 'cpu.weight' },
+  [Knob.KNOB_MEMORY_MAX_BYTES]: { controller: 'memory', file: 'memory.max', unlimited: 'max' },
+  [Knob.KNOB_MEMORY_SWAP_MAX_BYTES]: { controller: 'memory', file: 'memory.swap.max', unlimited: 'max' },
+  [Knob.KNOB_MEMORY_LOW_BYTES]: { controller: 'memory', file: 'memory.low', unlimited: 'max' },
+  [Knob.KNOB_PIDS_MAX]: { controller: 'pids', file: 'pids.max', unlimited: 'max' },
+  [Knob.KNOB_IO_WEIGHT]: { controller: 'io', file: 'io.weight' },
+};
+const THROTTLE: Readonly<Record<number, { v1: string; v2: string }>> = {
+  [ThrottleKind.THROTTLE_KIND_READ_BPS]: { v1: 'read_bps_device', v2: 'rbps' },
+  [ThrottleKind.THROTTLE_KIND_WRITE_BPS]: { v1: 'write_bps_device', v2: 'wbps' },
+  [ThrottleKind.THROTTLE_KIND_READ_IOPS]: { v1: 'read_iops_device', v2: 'riops' },
+  [ThrottleKind.THROTTLE_KIND_WRITE_IOPS]: { v1: 'write_iops_device', v2: 'wiops' },
+};
+
+/** Makes the container's groups, with its limits. Throws Failed, with nothing left, where the host lacks a controller that a limit needs. */
+export function makeCgroups(host: CgroupHost, id: string, limits: Limits): void {
+  try {
+    for (const parent of host.parents)
+      step('make cgroup', () => mkdirSync(`${parent}/${id}`, { recursive: true, mode: 0o755 }));
+    applyLimits(host, id, limits);
+  } catch (error) {
+    for (const parent of host.parents) tryRemove(`${parent}/${id}`);
+    throw error;
+  }
+}
+
+/** Writes what the limits name and nothing else. */
+export function applyLimits(host: CgroupHost, id: string, limits: Limits): void {
+  const write = (at: File, text: string) => {
+    const parent = host.of.get(at.controller);
+    if (parent === undefined)
+      throw new Failed(`set ${at.file}`, `this host has no ${at.controller} cgroup controller that Berth can use`);
+    step(`set ${at.file} to ${text}`, () => writeFileSync(`${parent}/${id}/${at.file}`, text));
+  };
+  const values = new Map(limits.settings.map(({ knob, value }) => [knob as number, value]));
+  const table = host.version === 2 ? V2 : V1;
+  if (host.version === 2) writeCpuMax({ host, id, values }, write);
+  for (const knob of inOrder(host, id, values)) {
+    const at = table[knob];
+    const value = values.get(knob) ?? 0n;
+    if (at === undefined) throw new Failed('set limit', `knob ${knob} does not exist on cgroup v${host.version}`);
+    write(at, value < 0n && at.unlimited !== undefined ? at.unlimited : String(value));
+  }
+  for (const { kind, major, minor, value } of limits.throttles) {
+    const names = THROTTLE[kind];
+    if (names === undefined) throw new Failed('set throttle', `kind ${kind} is not known`);
+    if (host.version === 2) write({ controller: 'io', file: 'io.max' }, `${major}:${minor} ${names.v2}=${value}`);
+    else write({ controller: 'blkio', file: `blkio.throttle.${names.v1}` }, `${major}:${minor} ${value}`);
+  }
+  if (limits.cpus !== '') write({ controller: 'cpuset', file: 'cpuset.cpus' }, limits.cpus);
+  if (limits.mems !== '') write({ controller: 'cpuset', file: 'cpuset.mems' }, limits.mems);
+}
+
+type Values = { host: CgroupHost; id: string; values: Map<number, bigint> };
+
+/** cpu.max holds quota and period; what is not named stays. */
+function writeCpuMax({ host, id, values }: Values, write: (at: File, text: string) => void): void {
+  const quota = values.get(Knob.KNOB_CPU_QUOTA_US);
+  const period = values.get(Knob.KNOB_CPU_PERIOD_US);
+  values.delete(Knob.KNOB_CPU_QUOTA_US);
+  values.delete(Knob.KNOB_CPU_PERIOD_US);
+  if (quota === undefined && period === undefined) return;
+  const [oldQuota = 'max', oldPeriod = '100000'] = (readText(`${host.of.get('cpu')}/${id}/cpu.max`) ?? '')
+    .trim()
+    .split(' ');
+  write(
+    { controller: 'cpu', file: 'cpu.max' },
+    `${quota === undefined ? oldQuota : quota < 0n ? 'max' : quota} ${period ?? oldPeriod}`,
+  );
+}
+
+/** The kernel checks each write alone: on v1 memory must never exceed memory and swap, so which is written first depends on the direction. */
+function inOrder(host: CgroupHost, id: string, values: Map<number, bigint>): number[] {
+  const knobs = [...values.keys()].sort((a, b) => a - b);
+  const swap = values.get(Knob.KNOB_MEMORY_SWAP_MAX_BYTES);
+  if (host.version !== 1 || swap === undefined || !values.has(Knob.KNOB_MEMORY_MAX_BYTES)) return knobs;
+  const now = BigInt(readText(`${host.of.get('memory')}/${id}/memory.memsw.limit_in_bytes`)?.trim() ?? 0);
+  const raises = swap < 0n || swap > now;
+  const rest = knobs.filter((knob) => knob !== Knob.KNOB_MEMORY_SWAP_MAX_BYTES);
+  return raises ? [Knob.KNOB_MEMORY_SWAP_MAX_BYTES, ...rest] : [...rest, Knob.KNOB_MEMORY_SWAP_MAX_BYTES];
+}
+
+/** Freezes or thaws; returns when the kernel says it is done, throws Failed after two seconds without. */
+export async function freeze(host: CgroupHost, id: string, frozen: boolean): Promise<void> {
+  const group = `${host.of.get('freezer')}/${id}`;
+  if (!host.of.has('freezer'))
+    throw new Failed('freeze', 'this host has no freezer cgroup controller that Berth can use');
+  const [file, text, events, done] =
+    host.version === 2
+      ? (['cgroup.freeze', frozen ? '1' : '0', 'cgroup.events', frozen ? 'frozen 1' : 'frozen 0'] as const)
+      : (['freezer.state', frozen ? 'FROZEN' : 'THAWED', 'freezer.state', frozen ? 'FROZEN' : 'THAWED'] as const);
+  for (let waitedMs = 0; waitedMs < 2000; waitedMs += 5) {
+    // v1: a state of FREEZING may need to be asked again.
+    if (waitedMs === 0 || host.version === 1) step(`write ${file}`, () => writeFileSync(`${group}/${file}`, text));
+    if (readFileSync(`${group}/${events}`, 'utf8').includes(done)) return;
+    await sleep(5);
+  }
+  throw new Failed(frozen ? 'freeze' : 'thaw', `cgroup ${group} did not reach "${done}" within 2 seconds`);
+}
+
+/** Processes in the container's groups. */
+export function processesIn(host: CgroupHost, id: string): number[] {
+  const groups = new Set(host.parents.map((parent) => `${parent}/${id}`));
+  return [
+    ...new Set(
+      [...groups].flatMap((group) => (readText(`${group}/cgroup.procs`) ?? '').split('\n').filter(Boolean).map(Number)),
+    ),
+  ];
+}
+
+/** Sends SIGKILL to every process in the groups; those that fork meanwhile are met by the caller's next round. */
+export function killAll(host: CgroupHost, id: string): number {
+  const pids = processesIn(host, id);
+  if (host.version === 2 && pids.length > 0) {
+    const killed = step('kill cgroup', () => tryWrite(`${host.parents[0]}/${id}/cgroup.kill`, '1'));
+    if (killed) return pids.length;
+  }
+  for (const pid of pids) if (pid > 0) tryKill(pid);
+  return pids.length;
+}
+
+function tryWrite(path: string, text: string): boolean {
+  try {
+    writeFileSync(path, text);
+    return true;
+  } catch {
+    return false; // cgroup.kill is there since 5.14
+  }
+}
+
+function tryKill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ESRCH') throw error;
+  }
+}
+
+/** Whether the OOM killer has ended a process of the container. */
+export function oomKilled(host: CgroupHost, id: string): boolean {
+  const group = `${host.of.get('memory')}/${id}`;
+  const text = readText(`${group}/${host.version === 2 ? 'memory.events' : 'memory.oom_control'}`) ?? '';
+  return /^oom_kill [1-9]/m.test(text);
+}
+
+/** Kills what is left and removes the groups, again and again for up to ten seconds: a killed process leaves its group only when it is gone. */
+export async function removeCgroups(host: CgroupHost, id: string): Promise<void> {
+  for (let waitedMs = 0; ; waitedMs += 10) {
+    const left = host.parents.filter((parent) => !tryRemove(`${parent}/${id}`));
+    if (left.length === 0) return;
+    if (waitedMs > 10_000)
+      throw new Failed('remove cgroup', `${left[0]}/${id} still holds processes ${processesIn(host, id).join(' ')}`);
+    if (killAll(host, id) > 0 && waitedMs === 0) await thaw(host, id);
+    await sleep(waitedMs < 50 ? 1 : 10);
+  }
+}
+
+/** A frozen process does not die of SIGKILL on v1. */
+async function thaw(host: CgroupHost, id: string): Promise<void> {
+  if (host.version === 1 && host.of.has('freezer')) await freeze(host, id, false);
+}
+
+function tryRemove(group: string): boolean {
+  for (const child of groupsIn(group)) tryRemove(`${group}/${child}`);
+  try {
+    rmdirSync(group);
+    return true;
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code === 'ENOENT') return true;
+    if (code === 'EBUSY' || code === 'ENOTEMPTY') return false;
+    throw error;
+  }
+}
+
+/** Groups that the container made within its own. */
+function groupsIn(group: string): string[] {
+  try {
+    return readdirSync(group, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  } catch (error) {
+    if ((error as { code?: string }).code === 'ENOENT') return [];
+    throw error;
+  }
+}
