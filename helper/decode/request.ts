@@ -2,11 +2,12 @@
 // other one (unknown or repeated fields, long varints, defaults on the wire, another order) is refused.
 import { Request } from '../../proto/gen/berth/helper/v1/request.ts';
 import { unreachable } from '../../core/base/brand.ts';
+import { decodeCanonical } from './canonical.ts';
 import type { CheckedRequest } from './checked.ts';
 import { checkDigest, checkId, checkLayers, checkRange, present } from './fields.ts';
 import { checkHardening, checkLaunch } from './launch.ts';
 import { checkLimits } from './limits.ts';
-import { Malformed, must } from './malformed.ts';
+import { must } from './malformed.ts';
 import { checkProcess, checkStdio } from './process.ts';
 
 export const REQUEST_BYTES_MAX = 65_536;
@@ -15,7 +16,7 @@ const SIGKILL = 9;
 /** The request that the bytes are; throws Malformed naming field and rule for all that is none. */
 export function decodeRequest(bytes: Uint8Array): CheckedRequest {
   must(bytes.length <= REQUEST_BYTES_MAX, 'request', `must be at most ${REQUEST_BYTES_MAX} bytes`);
-  const request = decodeCanonical(bytes);
+  const request = decodeCanonical(Request, bytes, 'request');
   must(request.instance.length === 16, 'instance', 'must be 16 bytes');
   checkRange(request.sequence, 'sequence', [1n, 2n ** 63n - 1n]);
   for (const name of ['principal', 'profile'] as const) {
@@ -28,28 +29,6 @@ export function decodeRequest(bytes: Uint8Array): CheckedRequest {
   must(request.ticket.length === 0 || request.ticket.length === 16, 'ticket', 'must be empty or 16 bytes');
   checkVerb(request);
   return freeze(request) as CheckedRequest;
-}
-
-function decodeCanonical(bytes: Uint8Array): Request {
-  let request: Request;
-  try {
-    request = Request.decode(bytes);
-  } catch (cause) {
-    throw new Malformed(
-      'request',
-      `must be an encoded request: ${cause instanceof Error ? cause.message : String(cause)}`,
-    );
-  }
-  must(
-    sameBytes(Request.encode(request).finish(), bytes),
-    'request',
-    'must be in canonical form: known fields, once, in order, no defaults',
-  );
-  return request;
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 function checkVerb(request: Request): void {
