@@ -87,8 +87,14 @@ export type Containers = {
   /** False: it ran already. Throws launch_failed, not_executable (126), program_not_found (127), helper_refused. */
   readonly start: (ref: Ref) => Promise<boolean>;
   /** False: it did not run. Stop signal, then after the timeout (undefined: the container's own, else 10; -1: never) KILL. */
-  readonly stop: (ref: Ref, more: { readonly timeoutS: number | undefined; readonly signal?: string | undefined }) => Promise<boolean>;
-  readonly restart: (ref: Ref, more: { readonly timeoutS: number | undefined; readonly signal?: string | undefined }) => Promise<void>;
+  readonly stop: (
+    ref: Ref,
+    more: { readonly timeoutS: number | undefined; readonly signal?: string | undefined },
+  ) => Promise<boolean>;
+  readonly restart: (
+    ref: Ref,
+    more: { readonly timeoutS: number | undefined; readonly signal?: string | undefined },
+  ) => Promise<void>;
   /** Signal by name (with or without SIG) or number. Throws container_not_running. */
   readonly kill: (ref: Ref, signal: string) => Promise<void>;
   readonly pause: (ref: Ref) => Promise<void>;
@@ -108,7 +114,10 @@ export type Execs = {
   /** Throws container_not_running, conflict (paused). */
   readonly create: (ref: Ref, body: ExecCreateBody) => Promise<{ readonly id: string }>;
   /** Undefined when detached. Throws exec_not_found, conflict (started before), not_executable, program_not_found. */
-  readonly start: (id: string, more: { readonly detach: boolean; readonly columns?: number | undefined; readonly rows?: number | undefined }) => Promise<Attachment | undefined>;
+  readonly start: (
+    id: string,
+    more: { readonly detach: boolean; readonly columns?: number | undefined; readonly rows?: number | undefined },
+  ) => Promise<Attachment | undefined>;
   readonly inspect: (id: string) => Promise<ExecInspect>;
   readonly resize: (id: string, size: { readonly columns: number; readonly rows: number }) => Promise<void>;
 };
@@ -127,10 +136,16 @@ export type RegistryAuth = { readonly username: string; readonly password: strin
 
 export type Images = {
   /** Errors before the first line (unknown image, no access) come from the first next(); later ones end the stream by throwing. */
-  readonly pull: (reference: string, more: { readonly auth: RegistryAuth | undefined; readonly platform: string | undefined }) => AsyncIterable<Progress>;
+  readonly pull: (
+    reference: string,
+    more: { readonly auth: RegistryAuth | undefined; readonly platform: string | undefined },
+  ) => AsyncIterable<Progress>;
   /** A tar of `docker save` (all forms) or an OCI layout, plain or compressed. */
   readonly load: (archive: Readable) => AsyncIterable<Progress>;
-  readonly list: (query: { readonly all: boolean; readonly filters: Readonly<Record<string, readonly string[]>> }) => Promise<readonly ImageSummary[]>;
+  readonly list: (query: {
+    readonly all: boolean;
+    readonly filters: Readonly<Record<string, readonly string[]>>;
+  }) => Promise<readonly ImageSummary[]>;
   readonly inspect: (ref: Ref) => Promise<ImageInspect>;
   readonly tag: (ref: Ref, reference: string) => Promise<void>;
   /** Docker's lines, `Untagged` and `Deleted`. Throws image_not_found, image_in_use. */
@@ -146,7 +161,9 @@ export type Identity = {
   readonly keyId: string;
   readonly rootless: boolean;
   /** Undefined while the helper does not answer; `problem` says why then. */
-  readonly helper: { readonly version: string; readonly pid: number; readonly keeperPid: number; readonly slot: number } | undefined;
+  readonly helper:
+    | { readonly version: string; readonly pid: number; readonly keeperPid: number; readonly slot: number }
+    | undefined;
   readonly problem: string | undefined;
 };
 
@@ -172,7 +189,12 @@ export type ExplainRequest = {
   readonly dryRun: boolean;
 };
 
-export type RefusalReason = { readonly rule: string; readonly field: string; readonly asked: string; readonly allowed: string };
+export type RefusalReason = {
+  readonly rule: string;
+  readonly field: string;
+  readonly asked: string;
+  readonly allowed: string;
+};
 
 export type Explanation = {
   /** The plan in plain words, a line for each operation, with reasons. */

@@ -1,0 +1,46 @@
+// Plain descriptors: close, duplicate, lock, window size, and paths opened once with the caller's own rights.
+import { closeSync } from 'node:fs';
+import { F_DUPFD_CLOEXEC, AT_FDCWD, O_CLOEXEC, O_PATH } from '../../proto/abi/fcntl.ts';
+import { LOCK_EX, LOCK_NB } from '../../proto/abi/file.ts';
+import { TIOCSWINSZ } from '../../proto/abi/ioctls.ts';
+import { OPEN_HOW_BYTES, RESOLVE_NO_MAGICLINKS } from '../../proto/abi/openat2.ts';
+import { SYS_openat2 } from '../../proto/abi/unistd.ts';
+import { checked, E, orErrno, raw, SysError } from './libc.ts';
+
+/** Closes a descriptor. An error of close(2) says nothing that could be acted on here: the descriptor is gone all the same. */
+export function closeFd(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EIO')) throw error;
+  }
+}
+
+/** A second descriptor of the same open file. */
+export function duplicate(fd: number): number {
+  return checked('fcntl', `F_DUPFD_CLOEXEC ${fd}`, raw.fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+/** Names a file or directory without opening it for reading: O_PATH, symlinks followed, magic links (/proc/PID/fd/N) not. */
+export function openPath(path: string): number {
+  const how = Buffer.alloc(OPEN_HOW_BYTES);
+  how.writeBigUInt64LE(BigInt(O_PATH | O_CLOEXEC), 0);
+  how.writeBigUInt64LE(BigInt(RESOLVE_NO_MAGICLINKS), 16);
+  return checked('openat2', path, raw.openat2(SYS_openat2, AT_FDCWD, path, how, how.length));
+}
+
+/** Takes the exclusive lock of an open file; false when somebody else holds it. It is given up when the last duplicate is closed. */
+export function tryLock(fd: number): boolean {
+  const result = orErrno(raw.flock(fd, LOCK_EX | LOCK_NB));
+  if (result === -E.EWOULDBLOCK) return false;
+  if (result < 0) throw new SysError('flock', `descriptor ${fd}`, -result);
+  return true;
+}
+
+/** Tells a terminal its size; the kernel sends SIGWINCH to its foreground group. */
+export function setWindowSize(fd: number, columns: number, rows: number): void {
+  const size = Buffer.alloc(8);
+  size.writeUInt16LE(rows, 0);
+  size.writeUInt16LE(columns, 2);
+  checked('ioctl', `TIOCSWINSZ ${columns}x${rows}`, raw.ioctl(fd, TIOCSWINSZ, size));
+}

@@ -1,0 +1,110 @@
+// Unix sockets on raw descriptors: what Node's net cannot do is to pass descriptors and to ask who the peer is.
+import {
+  AF_UNIX,
+  MSG_CMSG_CLOEXEC,
+  MSG_CTRUNC,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  SCM_MAX_FD,
+  SCM_RIGHTS,
+  SO_PEERCRED,
+  SOCK_CLOEXEC,
+  SOCK_STREAM,
+  SOL_SOCKET,
+  UNIX_PATH_MAX,
+} from '../../proto/abi/socket.ts';
+import { closeFd } from './fd.ts';
+import { addressOf, checked, E, orErrno, raw, SysError } from './libc.ts';
+
+export type Peer = { readonly pid: number; readonly uid: number; readonly gid: number };
+export type Received = { readonly bytes: Uint8Array; readonly fds: number[] };
+
+// struct msghdr and struct cmsghdr of a 64-bit kernel: man 2 recvmsg, man 3 cmsg.
+const MSGHDR_BYTES = 56;
+const CMSGHDR_BYTES = 16;
+const RECEIVE_BYTES = 4096;
+
+/** Connects a new stream socket (blocking, CLOEXEC) to a path under 108 bytes. */
+export function connectUnix(path: string): number {
+  const name = Buffer.from(path);
+  if (name.length >= UNIX_PATH_MAX)
+    throw new SysError('connect', `${path} (${name.length} bytes; a socket's path has at most 107)`, E.ENAMETOOLONG);
+  const address = Buffer.alloc(2 + UNIX_PATH_MAX);
+  address.writeUInt16LE(AF_UNIX, 0);
+  name.copy(address, 2);
+  const fd = checked('socket', path, raw.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  try {
+    checked('connect', path, raw.connect(fd, address, address.length));
+  } catch (error) {
+    closeFd(fd);
+    throw error;
+  }
+  return fd;
+}
+
+/** Who is at the other end, as the kernel noted it when the connection was made. */
+export function peerOf(fd: number): Peer {
+  const value = Buffer.alloc(12);
+  const length = Buffer.from([value.length, 0, 0, 0]);
+  checked('getsockopt', 'SO_PEERCRED', raw.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length));
+  return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
+}
+
+function header(data: Uint8Array, control: Uint8Array): { message: Buffer; vector: Buffer } {
+  const vector = Buffer.alloc(16);
+  vector.writeBigUInt64LE(addressOf(data), 0);
+  vector.writeBigUInt64LE(BigInt(data.length), 8);
+  const message = Buffer.alloc(MSGHDR_BYTES);
+  message.writeBigUInt64LE(addressOf(vector), 16);
+  message.writeBigUInt64LE(1n, 24);
+  if (control.length > 0) {
+    message.writeBigUInt64LE(addressOf(control), 32);
+    message.writeBigUInt64LE(BigInt(control.length), 40);
+  }
+  return { message, vector };
+}
+
+/** Sends the bytes with the descriptors (at most 253) as one message; the descriptors stay open here. Bytes are small: the socket takes all or fails. */
+export function sendFds(fd: number, bytes: Uint8Array, fds: readonly number[]): void {
+  if (fds.length > SCM_MAX_FD) throw new SysError('sendmsg', `${fds.length} descriptors`, E.EINVAL);
+  const length = CMSGHDR_BYTES + 4 * fds.length;
+  const control = Buffer.alloc(fds.length === 0 ? 0 : (length + 7) & ~7);
+  if (fds.length > 0) {
+    control.writeBigUInt64LE(BigInt(length), 0);
+    control.writeInt32LE(SOL_SOCKET, 8);
+    control.writeInt32LE(SCM_RIGHTS, 12);
+    for (const [i, one] of fds.entries()) control.writeInt32LE(one, CMSGHDR_BYTES + 4 * i);
+  }
+  const { message, vector } = header(bytes, control);
+  const sent = checked('sendmsg', `${bytes.length} bytes`, raw.sendmsg(fd, message, MSG_NOSIGNAL));
+  if (sent !== bytes.length || vector.length === 0)
+    throw new SysError('sendmsg', `${sent} of ${bytes.length} bytes`, E.EIO);
+}
+
+const received = Buffer.alloc(RECEIVE_BYTES);
+const ancillary = Buffer.alloc(CMSGHDR_BYTES + 4 * SCM_MAX_FD + 8);
+
+/**
+ * Takes what waits on a stream socket, up to 4,096 bytes and the descriptors of one message, without waiting. Undefined: nothing waits;
+ * no bytes: the other end is closed.
+ */
+export function receiveFds(fd: number): Received | undefined {
+  const { message } = header(received, ancillary);
+  const count = orErrno(raw.recvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+  if (count === -E.EAGAIN) return undefined;
+  if (count < 0) throw new SysError('recvmsg', 'descriptors', -count);
+  const fds: number[] = [];
+  const end = Number(message.readBigUInt64LE(40));
+  for (let at = 0; at + CMSGHDR_BYTES <= end; ) {
+    const length = Number(ancillary.readBigUInt64LE(at));
+    if (length < CMSGHDR_BYTES) break;
+    const ours = ancillary.readInt32LE(at + 8) === SOL_SOCKET && ancillary.readInt32LE(at + 12) === SCM_RIGHTS;
+    if (ours) for (let i = at + CMSGHDR_BYTES; i + 4 <= at + length; i += 4) fds.push(ancillary.readInt32LE(i));
+    at += (length + 7) & ~7;
+  }
+  if ((message.readInt32LE(48) & MSG_CTRUNC) !== 0) {
+    for (const one of fds) closeFd(one);
+    throw new SysError('recvmsg', 'descriptors were cut off: the limit of open files is reached', E.EMFILE);
+  }
+  return { bytes: Uint8Array.prototype.slice.call(received, 0, count), fds };
+}
