@@ -1,5 +1,5 @@
-// A container's Config, HostConfig, state, mounts and networks as they are on Docker's wire (API 1.41 to 1.51), for requests, answers and our own records.
-// A list or map may be null: Docker gives back what it was given. Source: moby api/types/container, config.go and hostconfig.go, v28.3.
+// A container's Config, HostConfig, state, mounts and networks as they are on Docker's wire (API 1.41 to 1.51): for requests,
+// answers and our own records. A list or map may be null: Docker gives back what it was given. Source: moby api/types/container, config.go and hostconfig.go, v28.3.
 import {
   bool,
   dict,
@@ -255,7 +255,7 @@ export const containerState = object({
 export type ContainerState = Of<typeof containerState>;
 
 /** A mount as it is, not as it was asked for. */
-const mountInUse = object({
+export const mountInUse = object({
   Type: text,
   Name: omitempty(text),
   Source: text,

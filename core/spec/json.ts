@@ -140,9 +140,10 @@ export function unknownFields<F extends Fields>(of: ObjectField<F>, value: unkno
 
 export type Document = { readonly what: string; readonly code: Code; readonly hint?: string };
 
-/** Reads a whole document. Throws BerthError with the document's code: what, where, why. */
+/** Reads a whole document, which must be an object. Throws BerthError with the document's code: what, where, why. */
 export function readDocument<T>(of: Field<T>, value: unknown, document: Document): T {
   try {
+    asObject(value, '');
     return of.read(value, '');
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
