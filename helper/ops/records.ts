@@ -1,0 +1,89 @@
+// What the helper knows of each container, on disk beside its files, so that the next helper knows it too. Written before a process is started
+// ("starting": whatever is found of it after a crash is removed) and after each change. Containers are looked up under their principal: one of
+// somebody else's and one that does not exist are the same answer.
+import { chownSync, mkdirSync } from 'node:fs';
+import { list, makeDirectory, readText, removeTree, syncPath, writeWhole } from './files.ts';
+
+/** How a process ended, as wait(2) tells it; nanoseconds of the boot clock as text, since JSON has no such numbers. */
+export type Exit = { readonly status: number; readonly bootNs: string; readonly outOfMemory: boolean };
+
+/** A process of ours; `started` (clock ticks after boot, /proc/PID/stat) tells it from a later one with its pid. `held`: its stdio. */
+export type Run = {
+  readonly pid: number;
+  readonly started: string;
+  readonly bootNs: string;
+  readonly tty: boolean;
+  readonly stdin: boolean;
+  readonly held: readonly string[];
+};
+export type ExecRecord = { run?: Run; exit?: Exit };
+
+export type ContainerRecord = {
+  readonly id: string;
+  readonly principal: string;
+  /** First uid of its own block, and how many; none where it shares a namespace or has the host's. */
+  readonly block: number;
+  readonly blocks: number;
+  readonly layers: readonly string[];
+  /** The container whose user namespace it joined. */
+  readonly userOf: string;
+  state: 'starting' | 'running' | 'exited';
+  frozen: boolean;
+  run?: Run;
+  exit?: Exit;
+  execs: Record<string, ExecRecord>;
+};
+
+export type Records = {
+  readonly all: () => Iterable<ContainerRecord>;
+  /** The principal's container; undefined for an unknown one and for somebody else's. */
+  readonly find: (principal: string, id: string) => ContainerRecord | undefined;
+  /** Whether the id is in use, whoever's it is. */
+  readonly has: (id: string) => boolean;
+  readonly save: (record: ContainerRecord) => void;
+  /** Removes record and files; when it returns they stay removed even after a power failure. */
+  readonly remove: (id: string) => void;
+  readonly directory: (id: string) => string;
+};
+
+/** Reads all records beneath `root`. A directory without a whole record is a launch that never was: it is removed. */
+export function openRecords(root: string): Records {
+  makeDirectory(root);
+  const records = new Map<string, ContainerRecord>();
+  for (const id of list(root)) {
+    const record = parse(readText(`${root}/${id}/record.json`));
+    if (record?.id === id) records.set(id, record);
+    else removeTree(`${root}/${id}`);
+  }
+  return {
+    all: () => [...records.values()],
+    find: (principal, id) => (records.get(id)?.principal === principal ? records.get(id) : undefined),
+    has: (id) => records.has(id),
+    save(record) {
+      records.set(record.id, record);
+      makeDirectory(`${root}/${record.id}`);
+      writeWhole(`${root}/${record.id}/record.json`, JSON.stringify(record));
+    },
+    remove(id) {
+      records.delete(id);
+      removeTree(`${root}/${id}`);
+      syncPath(root);
+    },
+    directory: (id) => `${root}/${id}`,
+  };
+}
+
+function parse(text: string | undefined): ContainerRecord | undefined {
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as ContainerRecord);
+  } catch {
+    return undefined; // cut off by a power failure
+  }
+}
+
+/** The container's own directories: the writable layer belongs to the block's first uid, the work directory and the rest to root. */
+export function makeContainerDirectories(directory: string, owner: number): void {
+  for (const name of ['upper', 'work', 'files'])
+    mkdirSync(`${directory}/${name}`, { recursive: true, mode: name === 'upper' ? 0o755 : 0o700 });
+  chownSync(`${directory}/upper`, owner, owner);
+}
