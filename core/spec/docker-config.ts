@@ -58,7 +58,7 @@ export const configFields = {
   Labels: textDict,
   StopSignal: omitempty(text),
   /** Seconds; -1: wait forever. */
-  StopTimeout: nullable(int),
+  StopTimeout: optional(int),
   Shell: omitempty(words),
 };
 export const containerConfig = object(configFields);

@@ -10,7 +10,10 @@ export type Field<T> = {
 /** The type a field reads. */
 export type Of<F> = F extends Field<infer T> ? T : never;
 type Fields = Readonly<Record<string, Field<unknown>>>;
-type Shape<F extends Fields> = { readonly [K in keyof F]: Of<F[K]> };
+type Omittable<F extends Fields> = { [K in keyof F]: undefined extends Of<F[K]> ? K : never }[keyof F];
+type Shape<F extends Fields> = { readonly [K in Exclude<keyof F, Omittable<F>>]: Of<F[K]> } & {
+  readonly [K in Omittable<F>]?: Of<F[K]>;
+};
 /** A field of an object that also tells which names it knows. */
 export type ObjectField<F extends Fields> = Field<Shape<F>> & { readonly fields: F };
 
@@ -123,10 +126,10 @@ export function asObject(value: unknown, at: string): Readonly<Record<string, un
   return value as Readonly<Record<string, unknown>>;
 }
 
-/** Whether a value means "not set": null, false, 0, '', and lists and objects of nothing but such. */
+/** Whether a value means "not set": null, false, 0, '', an empty list, Go's array of zeros, and objects of nothing but such. */
 export function isZero(value: unknown): boolean {
   if (value === null || value === undefined || value === false || value === 0 || value === '') return true;
-  if (Array.isArray(value)) return value.length === 0;
+  if (Array.isArray(value)) return value.every((item) => item === 0);
   return typeof value === 'object' && Object.values(value).every(isZero);
 }
 
