@@ -15,3 +15,9 @@ export const CLONE_NEWNET = 0x40000000;
 // Above 32 bits, so bigint: only clone3(2) takes them.
 export const CLONE_CLEAR_SIGHAND = 0x100000000n;
 export const CLONE_INTO_CGROUP = 0x200000000n;
+export const CLONE_FS = 0x00000200;
+export const CLONE_FILES = 0x00000400;
+export const CLONE_SIGHAND = 0x00000800;
+export const CLONE_THREAD = 0x00010000;
+/** struct clone_args with its cgroup field. */
+export const CLONE_ARGS_SIZE_VER2 = 88;

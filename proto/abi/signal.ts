@@ -29,9 +29,12 @@ export const SIGVTALRM = 26;
 export const SIGPROF = 27;
 export const SIGWINCH = 28;
 export const SIGIO = 29;
-export const SIGPOLL = SIGIO;
+export const SIGPOLL = 29;
 export const SIGPWR = 30;
 export const SIGSYS = 31;
 export const SIGRTMAX = 64;
-/** The first one glibc leaves to programs; the kernel's own is 32. */
-export const SIGRTMIN = 34;
+/** The kernel's first; glibc keeps two for itself, so its SIGRTMIN is 34. */
+export const SIGRTMIN = 32;
+// How a set is changed, and the size of the kernel's set. Source: include/uapi/asm-generic/signal-defs.h.
+export const SIG_SETMASK = 2;
+export const SIGSET_BYTES = 8;

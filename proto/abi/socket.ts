@@ -14,3 +14,11 @@ export const MSG_NOSIGNAL = 0x4000;
 export const MSG_CMSG_CLOEXEC = 0x40000000;
 /** Bytes of sockaddr_un.sun_path, the final zero included. Source: include/uapi/linux/un.h. */
 export const UNIX_PATH_MAX = 108;
+export const AF_INET = 2;
+export const SOCK_DGRAM = 2;
+export const SOCK_SEQPACKET = 5;
+/** Since Linux 6.5. */
+export const SO_PEERPIDFD = 77;
+/** Bytes of struct msghdr and struct cmsghdr of a 64-bit kernel. */
+export const MSGHDR_BYTES = 56;
+export const CMSGHDR_BYTES = 16;

@@ -1,0 +1,77 @@
+// What the ops have prepared for one launch or exec: numbers of descriptors of the helper, and facts of the host. Lowering reads nothing else of
+// the host, opens nothing itself and closes nothing; the caller closes what it opened once the program runs.
+import type { Arch } from '../../proto/abi/unistd.ts';
+
+/** Facts that hold while the helper runs. */
+export type Machine = {
+  readonly arch: Arch;
+  /** The helper is itself in a user namespace of one id: no idmaps, no device nodes, no cgroups of its own. */
+  readonly rootless: boolean;
+  /** Whether overlayfs takes detached mounts as layers (Linux 6.15 on); probed by `takesDetachedLayers` of helper/launch. */
+  readonly detachedLayers: boolean;
+  /** Highest capability the kernel knows. */
+  readonly lastCapability: number;
+  /** From helper/launch/namespaces.ts: three mounts and nothing of the host; and the one in which merged images are mounted. */
+  readonly seedNamespace: number;
+  readonly storeNamespace: number;
+};
+
+/** A cgroup of this container, one for each hierarchy. */
+export type Cgroup = {
+  /** Name of the mount in the container's /sys/fs/cgroup: `memory`, `cpu,cpuacct`. */
+  readonly name: string;
+  /** The group's directory. */
+  readonly directory: number;
+};
+
+export type Cgroups =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'v1'; readonly groups: readonly Cgroup[] }
+  /** The process is started in this group (CLONE_INTO_CGROUP). */
+  | { readonly kind: 'v2'; readonly directory: number };
+
+export type StdioHost =
+  | { readonly kind: 'pipes'; readonly descriptors: readonly [stdin: number, stdout: number, stderr: number] }
+  /** The pty's master is sent on this socket with one byte. */
+  | { readonly kind: 'tty'; readonly socket: number };
+
+export type RootSource =
+  /** A merged image, by the name under which `attachImage` mounted it in the store's namespace. */
+  | { readonly kind: 'image'; readonly name: string }
+  /** Unpacked layers: names in one directory, topmost first. */
+  | { readonly kind: 'unpacked'; readonly directory: number; readonly names: readonly string[] }
+  /** A directory of the user's, from the ticket. */
+  | { readonly kind: 'directory'; readonly directory: number; readonly idmap: number | undefined };
+
+/** A descriptor of the ticket. `idmap`: the user namespace that says how owners are shown; undefined where the file system takes none. */
+export type BindSource = { readonly descriptor: number; readonly idmap: number | undefined };
+
+export type LaunchHost = {
+  readonly machine: Machine;
+  /** Write end of the status pipe. */
+  readonly status: number;
+  /** The container's user namespace, new or joined; undefined: the host's. */
+  readonly userNamespace: number | undefined;
+  /** Host id of the container's id 0; 0 without a user namespace. */
+  readonly firstId: number;
+  readonly root: RootSource;
+  /** The container's directory, in the host's mount namespace: `upper`, `work`, and `files` with `hostname`, `hosts`, `resolv.conf` where the plan has them. */
+  readonly home: number;
+  /** By the request's descriptor index. */
+  readonly binds: ReadonlyMap<number, BindSource>;
+  /** One CLONE_NEW* bit each, with the namespace's descriptor; the user namespace is not among them. */
+  readonly joined: readonly { readonly bit: number; readonly descriptor: number }[];
+  readonly cgroups: Cgroups;
+  readonly stdio: StdioHost;
+};
+
+export type ExecHost = {
+  readonly machine: Machine;
+  readonly status: number;
+  /** Pidfd of the container's first process. */
+  readonly container: number;
+  /** CLONE_NEW* bits of the namespaces of the container that are not the host's. */
+  readonly namespaces: number;
+  readonly cgroups: Cgroups;
+  readonly stdio: StdioHost;
+};

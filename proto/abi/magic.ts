@@ -1,0 +1,20 @@
+// File system numbers, f_type of statfs(2). Source: include/uapi/linux/magic.h, Linux 6.18; configfs and mqueue: fs/configfs/mount.c, ipc/mqueue.c.
+export const PROC_SUPER_MAGIC = 0x9fa0;
+export const SYSFS_MAGIC = 0x62656572;
+export const CGROUP_SUPER_MAGIC = 0x27e0eb;
+export const CGROUP2_SUPER_MAGIC = 0x63677270;
+export const DEVPTS_SUPER_MAGIC = 0x1cd1;
+export const DEBUGFS_MAGIC = 0x64626720;
+export const TRACEFS_MAGIC = 0x74726163;
+export const SECURITYFS_MAGIC = 0x73636673;
+export const SELINUX_MAGIC = 0xf97cff8c;
+export const BPF_FS_MAGIC = 0xcafe4a11;
+export const EFIVARFS_MAGIC = 0xde5e81e4;
+export const PSTOREFS_MAGIC = 0x6165676c;
+export const NSFS_MAGIC = 0x6e736673;
+export const PIPEFS_MAGIC = 0x50495045;
+export const SOCKFS_MAGIC = 0x534f434b;
+export const ANON_INODE_FS_MAGIC = 0x09041934;
+export const BINFMTFS_MAGIC = 0x42494e4d;
+export const CONFIGFS_MAGIC = 0x62656570;
+export const MQUEUE_MAGIC = 0x19800202;
