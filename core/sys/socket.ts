@@ -85,11 +85,11 @@ const received = Buffer.alloc(RECEIVE_BYTES);
 const ancillary = Buffer.alloc(CMSGHDR_BYTES + 4 * SCM_MAX_FD + 8);
 
 /**
- * Takes what waits on a stream socket, up to 4,096 bytes and the descriptors of one message, without waiting. Undefined: nothing waits;
- * no bytes: the other end is closed.
+ * Takes what waits on a stream socket, up to `bytesMax` (at most 4,096), and the descriptors that came with it, without waiting. Undefined:
+ * nothing waits; no bytes: the other end is closed. Ask for one message's bytes, or descriptors cannot be told to which message they belong.
  */
-export function receiveFds(fd: number): Received | undefined {
-  const { message } = header(received, ancillary);
+export function receiveFds(fd: number, bytesMax: number): Received | undefined {
+  const { message } = header(received.subarray(0, bytesMax), ancillary);
   const count = orErrno(raw.recvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
   if (count === -E.EAGAIN) return undefined;
   if (count < 0) throw new SysError('recvmsg', 'descriptors', -count);

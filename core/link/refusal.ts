@@ -1,0 +1,64 @@
+// The helper's answers as sentences: a refusal names rule, field, what was asked and the most allowed; a failure names the step, the
+// kernel's reason and what to do.
+import { constants } from 'node:os';
+import type { Failure, Reason } from '../../proto/gen/berth/helper/v1/request.ts';
+import { BerthError, type Code } from '../base/errors.ts';
+
+const NAMES = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]));
+
+/** One line for one reason. */
+export function reasonText(reason: Reason): string {
+  const asked = reason.asked === '' ? '' : ` is ${reason.asked}`;
+  const allowed = reason.allowed === '' ? '' : `, allowed is ${reason.allowed}`;
+  return `${reason.field}${asked}${allowed} (rule ${reason.rule})`;
+}
+
+/** helper_refused with every reason in one line. */
+export function refused(reasons: readonly Reason[]): BerthError {
+  const text = reasons.map(reasonText).join('; ');
+  return new BerthError('helper_refused', `refused by policy: ${text === '' ? 'no reason was given' : text}`, {
+    hint: 'berth policy show prints what you may ask; an administrator may change it',
+  });
+}
+
+// Why, for people, and what to do about it, where there is something to do.
+const WHY: Readonly<Record<string, readonly [why: string, hint?: string]>> = {
+  EACCES: ['permission denied'],
+  EPERM: ['operation not permitted'],
+  ENOENT: ['no such file or directory'],
+  ENOTDIR: ['not a directory', 'a directory cannot be mounted onto a file, nor a file onto a directory'],
+  EISDIR: ['is a directory', 'a directory cannot be mounted onto a file, nor a file onto a directory'],
+  ENOEXEC: ['exec format error', 'the program is for another architecture, or a script without #! in its first line'],
+  ELOOP: ['too many symbolic links'],
+  ENOSPC: ['no space left on device', 'free space in the state directory: berth rm, berth rmi'],
+  EDQUOT: ['disk quota exceeded', 'free space: berth rm, berth rmi'],
+  EMFILE: ['too many open files in the helper'],
+  ENFILE: ['too many open files on this machine', 'raise fs.file-max'],
+  EAGAIN: ['the limit of processes is reached', 'raise kernel.pid_max or the pids limit of the cgroup above'],
+  ENOMEM: ['out of memory'],
+  ENODEV: ['no such device or file system'],
+  EINVAL: ['invalid argument'],
+  EBUSY: ['busy'],
+  ETXTBSY: ['the program is being written'],
+  EROFS: ['read-only file system'],
+  ETIMEDOUT: ['it took too long'],
+  EUSERS: ['too many user namespaces', 'raise user.max_user_namespaces'],
+};
+
+/** What the kernel's (or the store's) no means for the one who asked. `executable file not found in $PATH` and `permission denied` are the words Docker's client looks for. */
+export function failed(failure: Failure): BerthError {
+  const name = failure.errno === 0 ? '' : (NAMES.get(failure.errno) ?? `errno ${failure.errno}`);
+  const [why, hint] = WHY[name] ?? [name === '' ? '' : name];
+  const call = name === '' ? '' : ` (${[failure.call, name].filter(Boolean).join(': ')})`;
+  const words = [why, failure.detail].filter((part) => part !== '').join(': ');
+  const code = failureCode(failure.step, name);
+  const text = `${failure.step}: ${code === 'program_not_found' ? 'executable file not found in $PATH: ' : ''}${words}${call}`;
+  return new BerthError(code, text, hint === undefined ? {} : { hint });
+}
+
+function failureCode(step: string, errno: string): Code {
+  if (!step.startsWith('execute')) return 'launch_failed';
+  if (errno === 'ENOENT') return 'program_not_found';
+  if (errno === 'EACCES' || errno === 'ENOEXEC' || errno === 'EISDIR' || errno === 'ENOTDIR' || errno === 'EPERM') return 'not_executable';
+  return 'launch_failed';
+}
