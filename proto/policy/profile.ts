@@ -3,72 +3,87 @@
 /**
  * How a ceiling compares. `flag`: may it; `must`: has it to; `max`, `min`: numbers, `unlimited` above all; `set`: names asked are among these (`x*`
  * stands for all that begin with x); `needs`: names asked hold at least these; `rank`: at most this word of the list; `paths`: lies beneath one of
- * these; `closed`: touches none of these; `limits`: a greatest number for each name, none for a name that is not there.
+ * these; `closed`: touches none of these; `limits`: a greatest number for each name, that of `*` for others, none without one.
  */
 export type Ceiling =
-  | { readonly kind: 'flag' | 'must' | 'max' | 'min' | 'set' | 'needs' | 'paths' | 'closed' | 'limits' }
-  | { readonly kind: 'rank'; readonly words: readonly string[] };
-
-export const CEILINGS = {
-  verbs: { kind: 'set' },
-  rootDirectories: { kind: 'flag' },
-  bindRead: { kind: 'paths' },
-  bindWrite: { kind: 'paths' },
-  bindDenied: { kind: 'closed' },
-  bindOwned: { kind: 'closed' },
-  bindKernelFilesystems: { kind: 'flag' },
-  propagation: { kind: 'rank', words: ['private', 'slave', 'shared'] },
-  kernelFilesystems: { kind: 'set' },
-  tmpfsBytesMax: { kind: 'max' },
-  hostNamespaces: { kind: 'set' },
-  hostUserTrace: { kind: 'flag' },
-  joinNamespaces: { kind: 'set' },
-  uidCountMax: { kind: 'max' },
-  capabilities: { kind: 'set' },
-  seccomp: { kind: 'rank', words: ['default', 'unconfined'] },
-  noNewPrivileges: { kind: 'must' },
-  maskedPaths: { kind: 'needs' },
-  readOnlyPaths: { kind: 'needs' },
-  sysctls: { kind: 'set' },
-  devices: { kind: 'set' },
-  cpusMax: { kind: 'max' },
-  cpuSharesMax: { kind: 'max' },
-  cpuWeightMax: { kind: 'max' },
-  ioWeightMax: { kind: 'max' },
-  memoryBytesMax: { kind: 'max' },
-  memorySwapBytesMax: { kind: 'max' },
-  oomKillDisable: { kind: 'flag' },
-  oomScoreAdjMin: { kind: 'min' },
-  pidsMax: { kind: 'max' },
-  rlimits: { kind: 'limits' },
-  tty: { kind: 'flag' },
-  layersMax: { kind: 'max' },
-  layerBytesMax: { kind: 'max' },
-  layersBytesMax: { kind: 'max' },
-  containersMax: { kind: 'max' },
-  execsMax: { kind: 'max' },
-} as const satisfies Readonly<Record<string, Ceiling>>;
-
+  | { readonly kind: 'flag'; readonly preset: boolean }
+  | { readonly kind: 'must'; readonly preset: boolean }
+  | { readonly kind: 'max'; readonly preset: Amount; readonly unit?: 'bytes' }
+  | { readonly kind: 'min'; readonly preset: number }
+  | { readonly kind: 'set'; readonly preset: Names }
+  | { readonly kind: 'needs'; readonly preset: Names }
+  | { readonly kind: 'paths'; readonly preset: Names }
+  | { readonly kind: 'closed'; readonly preset: Names }
+  | { readonly kind: 'limits'; readonly preset: Readonly<Record<string, Amount>> }
+  | { readonly kind: 'rank'; readonly preset: string; readonly words: readonly string[] };
 export type Amount = number | 'unlimited';
 type Names = readonly string[];
-export type Value = boolean | Amount | string | Names | Readonly<Record<string, Amount>>;
-type ValueOf<C extends Ceiling> = C extends { readonly words: readonly (infer Word)[] }
-  ? Word
-  : {
-      flag: boolean;
-      must: boolean;
-      max: Amount;
-      min: number;
-      set: Names;
-      needs: Names;
-      paths: Names;
-      closed: Names;
-      limits: Readonly<Record<string, Amount>>;
-      rank: never;
-    }[C['kind']];
+
+// Kernel file systems and configuration hold what the host is; the rest of the host is the user's as far as its own rights go.
+const CLOSED = ['/boot', '/dev', '/etc', '/proc', '/run/berth*', '/sys', '/var/lib/berth*', '/var/log/berth*'];
+const DEVICES = ['c 1:3', 'c 1:5', 'c 1:7', 'c 1:8', 'c 1:9', 'c 5:0', 'c 5:1', 'c 5:2', 'c 10:200', 'c 136:*'];
+// Priorities and kernel queues reach beyond the container; what a limit takes from the container alone is free.
+const RLIMITS: Readonly<Record<string, Amount>> = {
+  '*': 'unlimited',
+  msgqueue: 819_200,
+  nice: 20,
+  nofile: 1_048_576,
+  rtprio: 0,
+  sigpending: 1_048_576,
+};
+
+/** Each ceiling with its value in the profile `default`: what a user expects of Docker, within a user namespace of his own. */
+export const CEILINGS = {
+  verbs: { kind: 'set', preset: ['*'] },
+  rootDirectories: { kind: 'flag', preset: true },
+  bindRead: { kind: 'paths', preset: [] },
+  bindWrite: { kind: 'paths', preset: ['/'] },
+  bindDenied: { kind: 'closed', preset: CLOSED },
+  bindOwned: { kind: 'closed', preset: ['/home', '/root'] },
+  bindKernelFilesystems: { kind: 'flag', preset: false },
+  propagation: { kind: 'rank', preset: 'slave', words: ['private', 'slave', 'shared'] },
+  kernelFilesystems: { kind: 'set', preset: ['*'] },
+  tmpfsBytesMax: { kind: 'max', preset: 'unlimited', unit: 'bytes' },
+  hostNamespaces: { kind: 'set', preset: ['time'] },
+  hostUserTrace: { kind: 'flag', preset: false },
+  joinNamespaces: { kind: 'set', preset: ['*'] },
+  uidCountMax: { kind: 'max', preset: 1_048_576 },
+  capabilities: { kind: 'set', preset: ['*'] },
+  seccomp: { kind: 'rank', preset: 'unconfined', words: ['default', 'unconfined'] },
+  noNewPrivileges: { kind: 'must', preset: false },
+  maskedPaths: { kind: 'needs', preset: [] },
+  readOnlyPaths: { kind: 'needs', preset: [] },
+  sysctls: { kind: 'set', preset: ['*'] },
+  devices: { kind: 'set', preset: DEVICES },
+  cpusMax: { kind: 'max', preset: 'unlimited' },
+  cpuSharesMax: { kind: 'max', preset: 'unlimited' },
+  cpuWeightMax: { kind: 'max', preset: 'unlimited' },
+  ioWeightMax: { kind: 'max', preset: 'unlimited' },
+  memoryBytesMax: { kind: 'max', preset: 'unlimited', unit: 'bytes' },
+  memorySwapBytesMax: { kind: 'max', preset: 'unlimited', unit: 'bytes' },
+  oomKillDisable: { kind: 'flag', preset: true },
+  oomScoreAdjMin: { kind: 'min', preset: 0 },
+  pidsMax: { kind: 'max', preset: 'unlimited' },
+  rlimits: { kind: 'limits', preset: RLIMITS },
+  tty: { kind: 'flag', preset: true },
+  layersMax: { kind: 'max', preset: 256 },
+  layerBytesMax: { kind: 'max', preset: 2 ** 36, unit: 'bytes' },
+  layersBytesMax: { kind: 'max', preset: 'unlimited', unit: 'bytes' },
+  containersMax: { kind: 'max', preset: 4096 },
+  execsMax: { kind: 'max', preset: 4096 },
+} as const satisfies Readonly<Record<string, Ceiling>>;
 
 export type CeilingName = keyof typeof CEILINGS;
+type ValueOf<C extends Ceiling> = C extends { readonly words: readonly (infer Word)[] }
+  ? Word
+  : Extract<Ceiling, { readonly kind: C['kind'] }>['preset'];
 export type Profile = { readonly [K in CeilingName]: ValueOf<(typeof CEILINGS)[K]> };
+
+export const CEILING_NAMES = Object.keys(CEILINGS) as readonly CeilingName[];
+/** The profile of a machine without a policy. */
+export const DEFAULT_PROFILE = Object.fromEntries(
+  CEILING_NAMES.map((name) => [name, CEILINGS[name].preset]),
+) as unknown as Profile;
 
 /** A ceiling's number; unlimited is above every number. */
 export function amount(value: Amount): number {
@@ -85,53 +100,7 @@ export function within(path: string, tree: string): boolean {
   return tree.endsWith('*') ? covers(tree, path) : path === tree || path.startsWith(tree === '/' ? tree : `${tree}/`);
 }
 
-/** The profile that allows exactly what both allow. */
-export function intersect(a: Profile, b: Profile): Profile {
-  const read = meetPaths([...a.bindRead, ...a.bindWrite], [...b.bindRead, ...b.bindWrite]);
-  const names = Object.keys(CEILINGS) as CeilingName[];
-  const both = Object.fromEntries(names.map((name) => [name, meet(CEILINGS[name], a[name], b[name])]));
-  return { ...(both as Profile), bindRead: read };
-}
-
-function meet(ceiling: Ceiling, a: Value, b: Value): Value {
-  switch (ceiling.kind) {
-    case 'flag':
-      return a === true && b === true;
-    case 'must':
-      return a === true || b === true;
-    case 'max':
-      return least(a as Amount, b as Amount);
-    case 'min':
-      return Math.max(a as number, b as number);
-    case 'set':
-      return meetAll(a as Names, b as Names, covers);
-    case 'paths':
-      return meetPaths(a as Names, b as Names);
-    case 'needs':
-    case 'closed':
-      return [...new Set([...(a as Names), ...(b as Names)])].sort();
-    case 'rank':
-      return ceiling.words.find((word) => word === a || word === b) ?? a;
-    case 'limits':
-      return meetLimits(a as Record<string, Amount>, b as Record<string, Amount>);
-  }
-}
-
-function least(a: Amount, b: Amount): Amount {
-  return amount(a) <= amount(b) ? a : b;
-}
-
-/** What is covered by both lists: of every pair the narrower, where one covers the other. */
-function meetAll(a: Names, b: Names, over: (wide: string, narrow: string) => boolean): Names {
-  const pairs = a.flatMap((x) => b.flatMap((y) => (over(x, y) ? [y] : over(y, x) ? [x] : [])));
-  return [...new Set(pairs)].sort();
-}
-
-function meetPaths(a: Names, b: Names): Names {
-  return meetAll(a, b, (wide, narrow) => within(narrow, wide));
-}
-
-function meetLimits(a: Readonly<Record<string, Amount>>, b: Readonly<Record<string, Amount>>): Record<string, Amount> {
-  const names = Object.keys(a).filter((name) => Object.hasOwn(b, name));
-  return Object.fromEntries(names.map((name) => [name, least(a[name] ?? 0, b[name] ?? 0)]));
+/** The greatest number for a name; undefined where it may not be set. */
+export function limitOf(limits: Readonly<Record<string, Amount>>, name: string): Amount | undefined {
+  return Object.hasOwn(limits, name) ? limits[name] : limits['*'];
 }

@@ -22,6 +22,8 @@ export type Seen = {
   readonly files: readonly SeenFile[];
   /** The helper's own directories, which no profile opens. */
   readonly own: readonly string[];
+  /** Namespaces of the host that the container asked for, or one whose namespaces are joined, lives in: `user`, `net` and so on. */
+  readonly hostNamespaces: readonly string[];
   /** Containers the principal has beside the one that is asked for. */
   readonly containers: number;
   /** Execs of the principal that run. */
