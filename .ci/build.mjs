@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { tarWasmDefine } from './build-asm.mjs';
 import { enter, fail, node, root, writable } from './ensure.mjs';
 
 const dist = join(root, 'dist');
@@ -56,9 +57,8 @@ async function bundle(out) {
       platform: 'node',
       format: 'cjs',
       target: 'node24',
-      loader: { '.wasm': 'binary' },
       plugins: [koffiBeside],
-      define: { 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename', 'import.meta.url': '__berthUrl', 'process.env.BERTH_BUILD_VERSION': JSON.stringify(version) },
+      define: { ...tarWasmDefine(), 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename', 'import.meta.url': '__berthUrl', 'process.env.BERTH_BUILD_VERSION': JSON.stringify(version) },
       banner: { js: 'const __berthUrl=require("node:url").pathToFileURL(__filename).href;' },
       logLevel: 'error',
       metafile: true,
@@ -80,7 +80,6 @@ export async function buildAll() {
   const want = fingerprint();
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === want) return dist;
   if (!writable(root)) fail(`${dist}: out of date, and this directory is not writable for uid ${process.getuid()}: run npm run build as its owner`);
-  if (existsSync(join(root, '.ci/build-asm.mjs'))) execFileSync(node, [join(root, '.ci/build-asm.mjs')], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
   const fresh = join(root, `dist.${process.pid}`);
   rmSync(fresh, { recursive: true, force: true });
   mkdirSync(fresh, { mode: 0o755 });
