@@ -88,7 +88,9 @@ function sessionOf(client: Client, lane: Lane, facts: { readonly hello: HelloRep
   const seal = (asked: Asked, ticket: Buffer): Envelope => {
     const request: Request = { instance: hello.instance, sequence: nextSequence(), principal, profile, dryRun: asked.dryRun, ticket, verb: asked.verb };
     const payload = Buffer.from(Request.encode(request).finish());
-    return { keyId: id, payload, signature: key.sign(pae(REQUEST_TYPE, payload)), delegation: Buffer.alloc(0), delegationSignature: Buffer.alloc(0) };
+    const none = Buffer.alloc(0);
+    const signature = key.sign(pae(REQUEST_TYPE, payload));
+    return { keyId: id, payload, signature, delegation: none, delegationSignature: none, publicKey: key.publicKey };
   };
   return {
     hello,

@@ -69,8 +69,8 @@ export interface Envelope {
   readonly delegation: Buffer;
   readonly delegationSignature: Buffer;
   /**
-   * The raw public key, 32 bytes, only with the first request of a user without a principal: enrols it on the word of the kernel about the
-   * peer's uid, where the policy says `selfEnrol`. Refused at any other time.
+   * The raw public key, 32 bytes, or nothing. Where the policy says `selfEnrol`, it becomes the first key of a user who has no principal yet, on the
+   * word of the kernel about the peer's uid. Otherwise it gives nothing.
    */
   readonly publicKey: Buffer;
 }
