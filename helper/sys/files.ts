@@ -1,0 +1,65 @@
+// Files by directory descriptor. Paths are resolved with openat2's rules, never walked twice.
+import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, O_CLOEXEC } from '../../proto/abi/fcntl.ts';
+import { MOUNT_ATTR_SIZE_VER0, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '../../proto/abi/mount.ts';
+import { OPEN_HOW_BYTES } from '../../proto/abi/openat2.ts';
+import { SYS_mount_setattr, SYS_open_tree, SYS_openat2 } from '../../proto/abi/unistd.ts';
+import { checked, raw } from './libc.ts';
+
+export type OpenHow = { readonly flags: number; readonly mode?: number; readonly resolve?: number };
+
+/** man 2 openat2; the descriptor is always close-on-exec. `directory`: AT_FDCWD or a descriptor. */
+export function openat2(directory: number, path: string, how: OpenHow): number {
+  const bytes = new BigUint64Array([BigInt(how.flags | O_CLOEXEC), BigInt(how.mode ?? 0), BigInt(how.resolve ?? 0)]);
+  return checked(
+    'openat2',
+    path,
+    raw.openat2(SYS_openat2, directory, path, new Uint8Array(bytes.buffer), OPEN_HOW_BYTES),
+  );
+}
+
+/** man 2 mkdirat. */
+export function mkdirat(directory: number, path: string, mode: number): void {
+  checked('mkdirat', path, raw.mkdirat(directory, path, mode));
+}
+
+/** man 2 unlinkat; flags: AT_REMOVEDIR. */
+export function unlinkat(directory: number, path: string, flags = 0): void {
+  checked('unlinkat', path, raw.unlinkat(directory, path, flags));
+}
+
+/** man 2 fchownat; an empty path with AT_EMPTY_PATH is the descriptor itself. */
+export function fchownat(at: { directory: number; path: string; flags?: number }, uid: number, gid: number): void {
+  checked('fchownat', at.path, raw.fchownat(at.directory, at.path, uid, gid, at.flags ?? 0));
+}
+
+/** man 2 umask; gives the one before. */
+export function umask(mask: number): number {
+  return raw.umask(mask);
+}
+
+/** man 2 flock. Throws with EWOULDBLOCK where LOCK_NB is given and another holds it. */
+export function flock(fd: number, operation: number): void {
+  checked('flock', fd, raw.flock(fd, operation));
+}
+
+/** A detached copy of the mount beneath the descriptor. man 2 open_tree. */
+export function cloneMount(fd: number, recursive: boolean): number {
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0);
+  return checked('open_tree', fd, raw.openTree(SYS_open_tree, fd, '', flags));
+}
+
+/** Sets attributes (and the owners' map of the user namespace) on a detached mount. man 2 mount_setattr. */
+export function mountSetattr(mount: number, set: number, userNamespace = 0): void {
+  const bytes = new BigUint64Array([BigInt(set), 0n, 0n, BigInt(userNamespace)]);
+  const attributes = new Uint8Array(bytes.buffer);
+  checked(
+    'mount_setattr',
+    mount,
+    raw.mountSetattr(SYS_mount_setattr, mount, '', AT_EMPTY_PATH, attributes, MOUNT_ATTR_SIZE_VER0),
+  );
+}
+
+/** Opens a path of the helper's own (a /proc file, a configured path) as openat2 without any rule. */
+export function openPath(path: string, flags: number): number {
+  return openat2(AT_FDCWD, path, { flags });
+}

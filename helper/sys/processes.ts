@@ -1,0 +1,50 @@
+// Processes by descriptor: a pid may be somebody else's a moment later, a pidfd never.
+import {
+  CLD_EXITED,
+  P_PIDFD,
+  SI_CODE_AT,
+  SI_PID_AT,
+  SI_STATUS_AT,
+  SIGINFO_BYTES,
+  WEXITED,
+  WNOHANG,
+} from '../../proto/abi/wait.ts';
+import { SYS_pidfd_getfd, SYS_pidfd_open, SYS_pidfd_send_signal } from '../../proto/abi/unistd.ts';
+import { checked, raw } from './libc.ts';
+
+/** man 2 prctl; gives its result. */
+export function prctl(option: number, value = 0): number {
+  return checked('prctl', option, raw.prctl(option, value, 0, 0, 0));
+}
+
+/** man 2 pidfd_open. The descriptor is close-on-exec. */
+export function pidfdOpen(pid: number): number {
+  return checked('pidfd_open', pid, raw.pidfdOpen(SYS_pidfd_open, pid, 0));
+}
+
+/** man 2 pidfd_send_signal. Throws with ESRCH once the process is reaped. */
+export function pidfdSendSignal(pidfd: number, signal: number): void {
+  checked('pidfd_send_signal', signal, raw.pidfdSendSignal(SYS_pidfd_send_signal, pidfd, signal, null, 0));
+}
+
+/** A duplicate of another process's descriptor, close-on-exec. man 2 pidfd_getfd. */
+export function pidfdGetfd(pidfd: number, target: number): number {
+  return checked('pidfd_getfd', target, raw.pidfdGetfd(SYS_pidfd_getfd, pidfd, target, 0));
+}
+
+/**
+ * How a child of ours ended, in wait(2)'s form (exit code in bits 8 to 15, else signal in bits 0 to 6 and 0x80 for a core dump); undefined while it
+ * runs. Never waits. With WNOWAIT in `options` it stays to be reaped. Throws with ECHILD where it is not our child. man 2 waitid.
+ */
+export function waitPidfd(pidfd: number, options = 0): number | undefined {
+  const info = Buffer.alloc(SIGINFO_BYTES);
+  checked('waitid', pidfd, raw.waitid(P_PIDFD, pidfd, info, WEXITED | WNOHANG | options));
+  if (info.readInt32LE(SI_PID_AT) === 0) return undefined;
+  return waitStatus(info.readInt32LE(SI_CODE_AT), info.readInt32LE(SI_STATUS_AT));
+}
+
+/** wait(2)'s status of waitid(2)'s si_code and si_status. */
+export function waitStatus(code: number, status: number): number {
+  if (code === CLD_EXITED) return (status & 0xff) << 8;
+  return (status & 0x7f) | (code === CLD_EXITED + 2 ? 0x80 : 0);
+}

@@ -1,0 +1,104 @@
+// Unix sockets: passing descriptors, and who the peer is by the kernel's word. What Node's net cannot do.
+import { closeSync } from 'node:fs';
+import { O_CLOEXEC } from '../../proto/abi/fcntl.ts';
+import {
+  AF_UNIX,
+  CMSGHDR_BYTES,
+  MSG_CMSG_CLOEXEC,
+  MSG_CTRUNC,
+  MSG_DONTWAIT,
+  MSG_NOSIGNAL,
+  MSGHDR_BYTES,
+  SCM_MAX_FD,
+  SCM_RIGHTS,
+  SO_PEERCRED,
+  SO_PEERPIDFD,
+  SOL_SOCKET,
+} from '../../proto/abi/socket.ts';
+import { EAGAIN } from '../../proto/abi/errno.ts';
+import { SysError } from './error.ts';
+import { addressOf, checked, orErrno, raw } from './libc.ts';
+
+export type Peer = { readonly pid: number; readonly uid: number; readonly gid: number };
+export type Received = { readonly bytes: Buffer; readonly descriptors: number[] };
+
+/** man 2 socketpair, unix, close-on-exec. */
+export function socketpair(type: number): [number, number] {
+  const pair = Buffer.alloc(8);
+  checked('socketpair', '', raw.socketpair(AF_UNIX, type | O_CLOEXEC, 0, pair));
+  return [pair.readInt32LE(0), pair.readInt32LE(4)];
+}
+
+/** Who is at the other end, as the kernel noted it when the connection was made. */
+export function peerOf(fd: number): Peer {
+  const value = Buffer.alloc(12);
+  const length = Buffer.from([value.length, 0, 0, 0]);
+  checked('getsockopt', 'SO_PEERCRED', raw.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length));
+  return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
+}
+
+/** A pidfd of the peer; undefined before Linux 6.5 and once the peer is gone. */
+export function peerPidfd(fd: number): number | undefined {
+  const value = Buffer.alloc(4);
+  const length = Buffer.from([value.length, 0, 0, 0]);
+  const result = orErrno(raw.getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, value, length));
+  return result < 0 ? undefined : value.readInt32LE(0);
+}
+
+function header(data: Uint8Array, control: Uint8Array): { message: Buffer; vector: Buffer } {
+  const vector = Buffer.alloc(16);
+  vector.writeBigUInt64LE(addressOf(data), 0);
+  vector.writeBigUInt64LE(BigInt(data.length), 8);
+  const message = Buffer.alloc(MSGHDR_BYTES);
+  message.writeBigUInt64LE(addressOf(vector), 16);
+  message.writeBigUInt64LE(1n, 24);
+  message.writeBigUInt64LE(control.length === 0 ? 0n : addressOf(control), 32);
+  message.writeBigUInt64LE(BigInt(control.length), 40);
+  return { message, vector };
+}
+
+/** Sends bytes with descriptors (at most 253) as one message without waiting; they stay open here. False: the other end's buffer is full. */
+export function sendDescriptors(fd: number, bytes: Uint8Array, descriptors: readonly number[]): boolean {
+  const length = CMSGHDR_BYTES + 4 * descriptors.length;
+  const control = Buffer.alloc(descriptors.length === 0 ? 0 : (length + 7) & ~7);
+  if (descriptors.length > 0) {
+    control.writeBigUInt64LE(BigInt(length), 0);
+    control.writeInt32LE(SOL_SOCKET, 8);
+    control.writeInt32LE(SCM_RIGHTS, 12);
+    for (const [i, one] of descriptors.entries()) control.writeInt32LE(one, CMSGHDR_BYTES + 4 * i);
+  }
+  const { message, vector } = header(bytes, control);
+  const sent = orErrno(raw.sendmsg(fd, message, MSG_NOSIGNAL | MSG_DONTWAIT));
+  if (sent === -EAGAIN) return false;
+  if (sent !== bytes.length || vector.length === 0)
+    throw new SysError('sendmsg', `${bytes.length} bytes, ${descriptors.length} descriptors`, Math.max(-sent, 0));
+  return true;
+}
+
+const received = Buffer.alloc(4096);
+const ancillary = Buffer.alloc(CMSGHDR_BYTES + 4 * SCM_MAX_FD + 8);
+
+/**
+ * Takes what waits, up to `bytesMax` (at most 4,096), and the descriptors that came with it, without waiting. Undefined: nothing waits; no bytes: the
+ * other end is closed. Descriptors that were cut off are an error, with the rest closed.
+ */
+export function receiveDescriptors(fd: number, bytesMax: number): Received | undefined {
+  const { message, vector } = header(received.subarray(0, bytesMax), ancillary);
+  const count = orErrno(raw.recvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+  if (count === -EAGAIN) return undefined;
+  if (count < 0 || vector.length === 0) throw new SysError('recvmsg', 'descriptors', -count);
+  const descriptors: number[] = [];
+  const end = Number(message.readBigUInt64LE(40));
+  for (let at = 0; at + CMSGHDR_BYTES <= end; ) {
+    const length = Number(ancillary.readBigUInt64LE(at));
+    if (length < CMSGHDR_BYTES) break;
+    const ours = ancillary.readInt32LE(at + 8) === SOL_SOCKET && ancillary.readInt32LE(at + 12) === SCM_RIGHTS;
+    if (ours) for (let i = at + CMSGHDR_BYTES; i + 4 <= at + length; i += 4) descriptors.push(ancillary.readInt32LE(i));
+    at += (length + 7) & ~7;
+  }
+  if ((message.readInt32LE(48) & MSG_CTRUNC) !== 0) {
+    for (const one of descriptors) closeSync(one);
+    throw new SysError('recvmsg', 'more descriptors than the limit of open files allows', 24);
+  }
+  return { bytes: Buffer.from(received.subarray(0, count)), descriptors };
+}
