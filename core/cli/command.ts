@@ -2,7 +2,17 @@
 import type { Session } from './session.ts';
 
 /** How a flag's value reads. The word is also what `--help` prints beside the flag, unless `shown` says otherwise. */
-export type FlagKind = 'bool' | 'bytes' | 'decimal' | 'duration' | 'int' | 'list' | 'map' | 'string' | 'uint16' | 'ulimit';
+export type FlagKind =
+  | 'bool'
+  | 'bytes'
+  | 'decimal'
+  | 'duration'
+  | 'int'
+  | 'list'
+  | 'map'
+  | 'string'
+  | 'uint16'
+  | 'ulimit';
 
 export type Flag = {
   readonly name: string;

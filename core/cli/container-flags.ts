@@ -98,8 +98,14 @@ const process: readonly Flag[] = [
   flag('--health-cmd string', 'Command to run to check health'),
   flag('--health-interval duration', 'Time between running the check (ms|s|m|h)', { preset: '0s' }),
   flag('--health-retries int', 'Consecutive failures needed to report unhealthy'),
-  flag('--health-start-interval duration', 'Time between running the check during the start period (ms|s|m|h)', { preset: '0s' }),
-  flag('--health-start-period duration', 'Time for the container to initialize before health-retries count (ms|s|m|h)', { preset: '0s' }),
+  flag('--health-start-interval duration', 'Time between running the check during the start period (ms|s|m|h)', {
+    preset: '0s',
+  }),
+  flag(
+    '--health-start-period duration',
+    'Time for the container to initialize before health-retries count (ms|s|m|h)',
+    { preset: '0s' },
+  ),
   flag('--health-timeout duration', 'Maximum time to allow one check to run (ms|s|m|h)', { preset: '0s' }),
   flag('--init', 'Run an init inside the container that forwards signals and reaps processes'),
   flag('-i, --interactive', 'Keep STDIN open even if not attached'),

@@ -3,7 +3,10 @@
 import type { Command, Flag, Given } from './command.ts';
 import { checkValue } from './values.ts';
 
-export type Parsed = { kind: 'given'; given: Given } | { kind: 'help'; deprecated: boolean } | { kind: 'bad'; why: string };
+export type Parsed =
+  | { kind: 'given'; given: Given }
+  | { kind: 'help'; deprecated: boolean }
+  | { kind: 'bad'; why: string };
 
 /** Reads the words after a command's name. */
 export function parseFlags(command: Pick<Command, 'flags' | 'stopAtWord'>, words: readonly string[]): Parsed {
@@ -22,7 +25,9 @@ export function parseFlags(command: Pick<Command, 'flags' | 'stopAtWord'>, words
       args.push(...rest);
       break;
     }
-    const stop = word.startsWith('--') ? readLong(command, word, { rest, flags }) : readShort(command, word, { rest, flags });
+    const stop = word.startsWith('--')
+      ? readLong(command, word, { rest, flags })
+      : readShort(command, word, { rest, flags });
     if (stop !== undefined) return stop;
   }
   return { kind: 'given', given: { flags, args } };
@@ -36,7 +41,8 @@ function readLong(command: Pick<Command, 'flags'>, word: string, state: State): 
   const equals = body.indexOf('=');
   const name = equals < 0 ? body : body.slice(0, equals);
   const flag = command.flags.find((one) => one.name === name);
-  if (flag === undefined) return name === 'help' ? { kind: 'help', deprecated: false } : { kind: 'bad', why: `unknown flag: --${name}` };
+  if (flag === undefined)
+    return name === 'help' ? { kind: 'help', deprecated: false } : { kind: 'bad', why: `unknown flag: --${name}` };
   if (equals >= 0) return keep(flag, body.slice(equals + 1), state);
   if (flag.kind === 'bool') return keep(flag, 'true', state);
   const value = state.rest.shift();
@@ -61,7 +67,9 @@ function readShort(command: Pick<Command, 'flags'>, word: string, state: State):
     }
     if (after !== '') return keep(flag, after.length > 1 && after.startsWith('=') ? after.slice(1) : after, state);
     const value = state.rest.shift();
-    return value === undefined ? { kind: 'bad', why: `flag needs an argument: '${letter}' in -${letters}` } : keep(flag, value, state);
+    return value === undefined
+      ? { kind: 'bad', why: `flag needs an argument: '${letter}' in -${letters}` }
+      : keep(flag, value, state);
   }
   return undefined;
 }

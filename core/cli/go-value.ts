@@ -1,10 +1,24 @@
 // How Go's `%v` prints what an API answer holds. JSON no longer says which object was a struct and which a map, or of what type a null was: the
 // names that were maps and pointers are listed here. Source: moby API types, v28.2 (container, network, image).
 const MAPS = new Set(
-  'Labels Networks Ports ExposedPorts Volumes Sysctls Tmpfs StorageOpt Annotations Config.LogConfig Data Options DriverOpts Attributes'.split(' '),
+  'Labels Networks Ports ExposedPorts Volumes Sysctls Tmpfs StorageOpt Annotations Config.LogConfig Data Options DriverOpts Attributes'.split(
+    ' ',
+  ),
 );
-const POINTERS = new Set('Health Healthcheck Init OomKillDisable PidsLimit MemorySwappiness IPAMConfig StopTimeout'.split(' '));
-const MAP_OR_NIL = new Set(['Labels', 'Volumes', 'ExposedPorts', 'Sysctls', 'Tmpfs', 'StorageOpt', 'Annotations', 'DriverOpts', 'Ports']);
+const POINTERS = new Set(
+  'Health Healthcheck Init OomKillDisable PidsLimit MemorySwappiness IPAMConfig StopTimeout'.split(' '),
+);
+const MAP_OR_NIL = new Set([
+  'Labels',
+  'Volumes',
+  'ExposedPorts',
+  'Sysctls',
+  'Tmpfs',
+  'StorageOpt',
+  'Annotations',
+  'DriverOpts',
+  'Ports',
+]);
 const MOUNT_POINT = ['Type', 'Name', 'Source', 'Destination', 'Driver', 'Mode', 'RW', 'Propagation'];
 /** Fields that the API leaves out when empty, and what they are then. */
 const LEFT_OUT: Readonly<Record<string, unknown>> = {

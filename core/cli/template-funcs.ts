@@ -10,7 +10,10 @@ function text(value: unknown): string {
 
 /** JSON as Go writes it: no spaces, and <, > and & as escapes, as json.Marshal does. `undefined` gives null. */
 export function goJson(value: unknown): string {
-  return JSON.stringify(value ?? null).replace(/[<>&\u2028\u2029]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return JSON.stringify(value ?? null).replace(
+    /[<>&\u2028\u2029]/g,
+    (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 function printLine(args: readonly unknown[]): string {
@@ -19,14 +22,17 @@ function printLine(args: readonly unknown[]): string {
 
 /** Go's Sprint: a space between two values when neither is a text. */
 function print(...args: readonly unknown[]): string {
-  return args.map((one, at) => (at > 0 && typeof one !== 'string' && typeof args[at - 1] !== 'string' ? ' ' : '') + text(one)).join('');
+  return args
+    .map((one, at) => (at > 0 && typeof one !== 'string' && typeof args[at - 1] !== 'string' ? ' ' : '') + text(one))
+    .join('');
 }
 
 const VERB = /%([-+# 0]*)(\d+)?(?:\.(\d+))?([a-zA-Z%])/g;
 
 function printf(...args: readonly unknown[]): string {
   const rest = args.slice(1);
-  const written = text(args[0]).replace(VERB, (_, marks: string, width: string | undefined, precision: string | undefined, verb: string) => {
+  const written = text(args[0]).replace(VERB, (...found: readonly (string | undefined)[]) => {
+    const [, marks = '', width, precision, verb = ''] = found;
     if (verb === '%') return '%';
     if (rest.length === 0) return `%!${verb}(MISSING)`;
     const one = formatOne(rest.shift(), { verb, precision, marks });
@@ -34,7 +40,9 @@ function printf(...args: readonly unknown[]): string {
     if (marks.includes('-')) return one.padEnd(size);
     return one.padStart(size, marks.includes('0') && verb !== 's' ? '0' : ' ');
   });
-  return rest.length === 0 ? written : `${written}%!(EXTRA ${rest.map((one) => `${typeof one}=${text(one)}`).join(', ')})`;
+  return rest.length === 0
+    ? written
+    : `${written}%!(EXTRA ${rest.map((one) => `${typeof one}=${text(one)}`).join(', ')})`;
 }
 
 function formatOne(value: unknown, how: { verb: string; precision: string | undefined; marks: string }): string {
@@ -64,7 +72,8 @@ function index(...args: readonly unknown[]): unknown {
   for (const key of args.slice(1)) {
     if (Array.isArray(value) || typeof value === 'string') {
       const at = Number(key);
-      if (!Number.isInteger(at) || at < 0 || at >= value.length) throw new TemplateError(`error calling index: index out of range: ${text(key)}`);
+      if (!Number.isInteger(at) || at < 0 || at >= value.length)
+        throw new TemplateError(`error calling index: index out of range: ${text(key)}`);
       value = typeof value === 'string' ? value.charCodeAt(at) : value[at];
     } else if (typeof value === 'object' && value !== null) {
       value = Object.entries(value).find(([name]) => name === text(key))?.[1] ?? '';
@@ -94,7 +103,10 @@ function compare(left: unknown, right: unknown, name: string): number {
 }
 
 function title(value: unknown): string {
-  return text(value).replace(/(^|[^\p{L}\p{N}_'])(\p{L})/gu, (_, before: string, letter: string) => before + letter.toUpperCase());
+  return text(value).replace(
+    /(^|[^\p{L}\p{N}_'])(\p{L})/gu,
+    (_, before: string, letter: string) => before + letter.toUpperCase(),
+  );
 }
 
 /** Every function but `and` and `or`, which template.ts evaluates only as far as needed. */
@@ -105,7 +117,8 @@ export const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   title,
   lower: (value) => text(value).toLowerCase(),
   upper: (value) => text(value).toUpperCase(),
-  pad: (value, before, after) => (text(value) === '' ? '' : ' '.repeat(Number(before)) + text(value) + ' '.repeat(Number(after))),
+  pad: (value, before, after) =>
+    text(value) === '' ? '' : ' '.repeat(Number(before)) + text(value) + ' '.repeat(Number(after)),
   truncate: (value, size) => text(value).slice(0, Number(size)),
   println: (...args) => `${printLine(args)}\n`,
   print,
@@ -114,7 +127,10 @@ export const FUNCTIONS: Readonly<Record<string, TemplateFunction>> = {
   slice,
   len: length,
   not: (value) => !isTruthy(value),
-  eq: (left, ...others) => others.some((one) => (left ?? null) === (one ?? null) || (typeof left === typeof one && compare(left, one, 'eq') === 0)),
+  eq: (left, ...others) =>
+    others.some(
+      (one) => (left ?? null) === (one ?? null) || (typeof left === typeof one && compare(left, one, 'eq') === 0),
+    ),
   ne: (left, right) => compare(left, right, 'ne') !== 0,
   lt: (left, right) => compare(left, right, 'lt') < 0,
   le: (left, right) => compare(left, right, 'le') <= 0,

@@ -13,7 +13,11 @@ export type Expr =
   | { kind: 'pipe'; pipe: Pipe };
 
 /** Commands joined by `|`; each is an operand and its arguments. */
-export type Pipe = { readonly declare: readonly string[]; readonly assign: boolean; readonly commands: readonly (readonly Expr[])[] };
+export type Pipe = {
+  readonly declare: readonly string[];
+  readonly assign: boolean;
+  readonly commands: readonly (readonly Expr[])[];
+};
 
 export type Node =
   | { kind: 'text'; text: string }
@@ -24,7 +28,12 @@ export type Node =
 export type Template = { readonly nodes: readonly Node[]; readonly text: string };
 
 type Piece = { kind: 'text'; text: string } | { kind: 'action'; tokens: readonly Token[]; at: number };
-type Token = { kind: 'field' | 'variable' | 'word' | 'literal' | 'mark'; text: string; at: number; value?: string | number };
+type Token = {
+  kind: 'field' | 'variable' | 'word' | 'literal' | 'mark';
+  text: string;
+  at: number;
+  value?: string | number;
+};
 
 /** Reads a template; `known` tells which function names exist. Throws TemplateError. */
 export function parseTemplate(text: string, known: (name: string) => boolean): Template {
@@ -35,7 +44,12 @@ export function parseTemplate(text: string, known: (name: string) => boolean): T
   return { nodes, text };
 }
 
-type Reader = { readonly pieces: readonly Piece[]; next: number; readonly known: (name: string) => boolean; readonly line: (at: number) => number };
+type Reader = {
+  readonly pieces: readonly Piece[];
+  next: number;
+  readonly known: (name: string) => boolean;
+  readonly line: (at: number) => number;
+};
 
 function fault(reader: Pick<Reader, 'line'>, at: number, why: string): TemplateError {
   return new TemplateError(`template: :${reader.line(at)}: ${why}`);
@@ -68,9 +82,14 @@ function splitPieces(text: string): Piece[] {
   }
 }
 
-const TOKEN = /\s+|"(?:[^"\\\n]|\\.)*"|`[^`]*`|'(?:[^'\\\n]|\\.)*'|:=|[|(),=]|\$[A-Za-z0-9_]*|\.[A-Za-z_][A-Za-z0-9_]*|[+-]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)|\.|[A-Za-z_][A-Za-z0-9_]*/y;
+const TOKEN =
+  /\s+|"(?:[^"\\\n]|\\.)*"|`[^`]*`|'(?:[^'\\\n]|\\.)*'|:=|[|(),=]|\$[A-Za-z0-9_]*|\.[A-Za-z_][A-Za-z0-9_]*|[+-]?(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)|\.|[A-Za-z_][A-Za-z0-9_]*/y;
 
-function readTokens(text: string, start: number, line: (at: number) => number): { tokens: Token[]; end: number; trim: boolean } {
+function readTokens(
+  text: string,
+  start: number,
+  line: (at: number) => number,
+): { tokens: Token[]; end: number; trim: boolean } {
   const tokens: Token[] = [];
   let at = start;
   for (;;) {
@@ -95,7 +114,8 @@ function badLexeme(rest: string): string {
 function asToken(text: string, at: number): Token {
   if (text.startsWith('"')) return { kind: 'literal', text, at, value: unquote(text) };
   if (text.startsWith('`')) return { kind: 'literal', text, at, value: text.slice(1, -1) };
-  if (text.startsWith("'")) return { kind: 'literal', text, at, value: unquote(`"${text.slice(1, -1)}"`).codePointAt(0) ?? 0 };
+  if (text.startsWith("'"))
+    return { kind: 'literal', text, at, value: unquote(`"${text.slice(1, -1)}"`).codePointAt(0) ?? 0 };
   if (/^[+-]?[0-9]/.test(text) || /^\.[0-9]/.test(text)) return { kind: 'literal', text, at, value: Number(text) };
   if (text.startsWith('$')) return { kind: 'variable', text, at };
   if (text.startsWith('.')) return { kind: 'field', text, at };
@@ -127,13 +147,17 @@ function readNodes(reader: Reader): { nodes: Node[]; end?: End } {
     if (first === undefined) throw fault(reader, piece.at, 'missing value for command');
     const word = first.kind === 'word' ? first.text : '';
     if (word === 'end' || word === 'else') return { nodes, end: { word, at: piece.at, tokens: rest } };
-    if (word === 'if' || word === 'with' || word === 'range') nodes.push(readBranch(reader, { word, tokens: rest, at: piece.at }));
+    if (word === 'if' || word === 'with' || word === 'range')
+      nodes.push(readBranch(reader, { word, tokens: rest, at: piece.at }));
     else if (word === 'break' || word === 'continue') nodes.push({ kind: 'leave', word });
     else nodes.push({ kind: 'show', pipe: readPipe(reader, { tokens: piece.tokens, at: piece.at }) });
   }
 }
 
-function readBranch(reader: Reader, from: { word: 'if' | 'with' | 'range'; tokens: readonly Token[]; at: number }): Node {
+function readBranch(
+  reader: Reader,
+  from: { word: 'if' | 'with' | 'range'; tokens: readonly Token[]; at: number },
+): Node {
   const pipe = readPipe(reader, from);
   const yes = readNodes(reader);
   if (yes.end === undefined) throw fault(reader, from.at, 'unexpected EOF');
@@ -210,7 +234,8 @@ function readOperand(reader: Reader, tokens: Token[]): Expr {
 }
 
 function readWord(reader: Reader, token: Token): Expr {
-  if (token.text === 'true' || token.text === 'false') return { kind: 'literal', value: token.text === 'true', raw: token.text };
+  if (token.text === 'true' || token.text === 'false')
+    return { kind: 'literal', value: token.text === 'true', raw: token.text };
   if (token.text === 'nil') return { kind: 'literal', value: null, raw: 'nil' };
   if (!reader.known(token.text)) throw fault(reader, token.at, `function ${JSON.stringify(token.text)} not defined`);
   return { kind: 'call', name: token.text, at: token.at };

@@ -13,7 +13,13 @@ export function readTemplate(text: string): Template {
 
 /** The text of a template over a value. A field that is a function is a method: it gets the arguments that follow. Throws TemplateError. */
 export function runTemplate(template: Template, data: unknown, missing: Missing = noField): string {
-  const run: Run = { out: [], data, missing, text: template.text, scopes: [new Map([['$', { value: data, name: '' }]])] };
+  const run: Run = {
+    out: [],
+    data,
+    missing,
+    text: template.text,
+    scopes: [new Map([['$', { value: data, name: '' }]])],
+  };
   runNodes(run, template.nodes, { value: data, name: '' });
   return run.out.join('');
 }
@@ -24,7 +30,13 @@ function noField(_name: string, fail: (why: string) => never): unknown {
 
 /** A value and the field it came from: printing needs the name. */
 type Value = { readonly value: unknown; readonly name: string };
-type Run = { readonly out: string[]; readonly data: unknown; readonly missing: Missing; readonly text: string; readonly scopes: Map<string, Value>[] };
+type Run = {
+  readonly out: string[];
+  readonly data: unknown;
+  readonly missing: Missing;
+  readonly text: string;
+  readonly scopes: Map<string, Value>[];
+};
 
 class Leave extends Error {
   readonly word: 'break' | 'continue';
@@ -167,7 +179,8 @@ function follow(run: Run, walk: { from: Value; expr: Expr; names: readonly strin
   for (const name of walk.names) {
     const { value } = here;
     if (value === null || value === undefined) throw at(run, walk.expr, `nil pointer evaluating interface {}.${name}`);
-    if (typeof value === 'object' && name in value) here = { value: (value as Readonly<Record<string, unknown>>)[name], name };
+    if (typeof value === 'object' && name in value)
+      here = { value: (value as Readonly<Record<string, unknown>>)[name], name };
     else {
       const fail = (why: string): never => {
         throw at(run, walk.expr, why);

@@ -8,7 +8,9 @@ export function checkValue(flag: Pick<Flag, 'name' | 'kind'>, text: string): str
   if (own !== undefined && flag.kind !== 'string') return own(text);
   switch (flag.kind) {
     case 'bool':
-      return isTrue(text) || ['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text) ? undefined : syntax('ParseBool', text);
+      return isTrue(text) || ['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)
+        ? undefined
+        : syntax('ParseBool', text);
     case 'int':
       return checkWhole(text, { call: 'ParseInt', min: -(2n ** 63n), max: 2n ** 63n - 1n });
     case 'uint16':
@@ -29,7 +31,9 @@ export function checkValue(flag: Pick<Flag, 'name' | 'kind'>, text: string): str
 const BY_NAME: Readonly<Record<string, (text: string) => string | undefined>> = {
   'add-host': (text) => (/^[^:=]+[:=].+$/.test(text) ? undefined : `bad format for add-host: ${JSON.stringify(text)}`),
   attach: (text) =>
-    ['stdin', 'stdout', 'stderr'].includes(text.toLowerCase()) ? undefined : 'valid streams are STDIN, STDOUT and STDERR',
+    ['stdin', 'stdout', 'stderr'].includes(text.toLowerCase())
+      ? undefined
+      : 'valid streams are STDIN, STDOUT and STDERR',
   env: (text) => (text === '' || text.startsWith('=') ? `invalid environment variable: ${text}` : undefined),
   label: (text) => (text === '' || text.startsWith('=') ? `invalid label '${text}': empty name` : undefined),
   'memory-swap': (text) => (text === '-1' ? undefined : checkSize(text)),
@@ -62,7 +66,9 @@ export function readNanoCpus(text: string): { nano: number; why?: string } {
   return { nano: Math.round(Number(text) * 1e9) };
 }
 
-const ULIMITS = 'core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(' ');
+const ULIMITS = 'core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(
+  ' ',
+);
 
 /** Reads `--ulimit name=soft[:hard]`; -1 is unlimited. */
 export function readUlimit(text: string): { name: string; soft: number; hard: number; why?: string } {
@@ -72,7 +78,11 @@ export function readUlimit(text: string): { name: string; soft: number; hard: nu
   const name = text.slice(0, equals);
   if (!ULIMITS.includes(name)) return { ...none, why: `invalid ulimit type: ${name}` };
   const limits = text.slice(equals + 1).split(':');
-  if (limits.length > 2) return { ...none, why: `too many limit value arguments - ${text.slice(equals + 1)}, can only have up to two, \`soft[:hard]\`` };
+  if (limits.length > 2)
+    return {
+      ...none,
+      why: `too many limit value arguments - ${text.slice(equals + 1)}, can only have up to two, \`soft[:hard]\``,
+    };
   const bad = limits.find((one) => !/^[+-]?\d+$/.test(one));
   if (bad !== undefined) return { ...none, why: syntax('ParseInt', bad) };
   const soft = Number(limits[0]);
@@ -90,8 +100,19 @@ export type MountRead = {
   Target: string;
   ReadOnly?: boolean;
   Consistency?: string;
-  BindOptions?: { Propagation?: string; NonRecursive?: boolean; CreateMountpoint?: boolean; ReadOnlyNonRecursive?: boolean; ReadOnlyForceRecursive?: boolean };
-  VolumeOptions?: { NoCopy?: boolean; Labels?: Record<string, string>; DriverConfig?: { Name?: string; Options?: Record<string, string> }; Subpath?: string };
+  BindOptions?: {
+    Propagation?: string;
+    NonRecursive?: boolean;
+    CreateMountpoint?: boolean;
+    ReadOnlyNonRecursive?: boolean;
+    ReadOnlyForceRecursive?: boolean;
+  };
+  VolumeOptions?: {
+    NoCopy?: boolean;
+    Labels?: Record<string, string>;
+    DriverConfig?: { Name?: string; Options?: Record<string, string> };
+    Subpath?: string;
+  };
   TmpfsOptions?: { SizeBytes?: number; Mode?: number };
 };
 
@@ -104,7 +125,8 @@ export function readMount(text: string): { mount: MountRead; why?: string } {
     const equals = field.indexOf('=');
     const key = (equals < 0 ? field : field.slice(0, equals)).toLowerCase();
     const value = equals < 0 ? 'true' : field.slice(equals + 1);
-    if (equals < 0 && !MOUNT_SWITCHES.includes(key)) return { mount, why: `invalid field '${field}' must be a key=value pair` };
+    if (equals < 0 && !MOUNT_SWITCHES.includes(key))
+      return { mount, why: `invalid field '${field}' must be a key=value pair` };
     const read = MOUNT_FIELDS[key];
     if (read === undefined) return { mount, why: `unexpected key '${key}' in '${field}'` };
     const why = read(mount, value, key);
@@ -112,9 +134,12 @@ export function readMount(text: string): { mount: MountRead; why?: string } {
   }
   if (mount.Target === '') return { mount, why: 'target is required' };
   const { Type: type } = mount;
-  if (mount.VolumeOptions !== undefined && type !== 'volume') return { mount, why: `cannot mix 'volume-*' options with mount type '${type}'` };
-  if (mount.BindOptions !== undefined && type !== 'bind') return { mount, why: `cannot mix 'bind-*' options with mount type '${type}'` };
-  if (mount.TmpfsOptions !== undefined && type !== 'tmpfs') return { mount, why: `cannot mix 'tmpfs-*' options with mount type '${type}'` };
+  if (mount.VolumeOptions !== undefined && type !== 'volume')
+    return { mount, why: `cannot mix 'volume-*' options with mount type '${type}'` };
+  if (mount.BindOptions !== undefined && type !== 'bind')
+    return { mount, why: `cannot mix 'bind-*' options with mount type '${type}'` };
+  if (mount.TmpfsOptions !== undefined && type !== 'tmpfs')
+    return { mount, why: `cannot mix 'tmpfs-*' options with mount type '${type}'` };
   return { mount };
 }
 
@@ -172,7 +197,12 @@ const MOUNT_FIELDS: Readonly<Record<string, MountField>> = {
     if (!['enabled', 'disabled', 'writable', 'readonly'].includes(value)) {
       return `invalid value for bind-recursive: ${value} (must be "enabled", "disabled", "writable", or "readonly")`;
     }
-    const more = { disabled: { NonRecursive: true }, writable: { ReadOnlyNonRecursive: true }, readonly: { ReadOnlyForceRecursive: true }, enabled: {} };
+    const more = {
+      disabled: { NonRecursive: true },
+      writable: { ReadOnlyNonRecursive: true },
+      readonly: { ReadOnlyForceRecursive: true },
+      enabled: {},
+    };
     mount.BindOptions = { ...mount.BindOptions, ...more[value as keyof typeof more] };
     return undefined;
   },
@@ -183,7 +213,10 @@ const MOUNT_FIELDS: Readonly<Record<string, MountField>> = {
     mount.VolumeOptions = { ...mount.VolumeOptions, Subpath: value };
   }),
   'volume-driver': plain((mount, value) => {
-    mount.VolumeOptions = { ...mount.VolumeOptions, DriverConfig: { ...mount.VolumeOptions?.DriverConfig, Name: value } };
+    mount.VolumeOptions = {
+      ...mount.VolumeOptions,
+      DriverConfig: { ...mount.VolumeOptions?.DriverConfig, Name: value },
+    };
   }),
   'tmpfs-size': (mount, value) => {
     const read = readRamSize(value);

@@ -38,7 +38,7 @@ import {
 
 /** The newest API we speak, and the oldest. */
 export const API_VERSION = '1.51';
-export const API_VERSION_MIN = '1.24';
+export const API_VERSION_MIN = '1.21';
 
 /** `POST /containers/create`: Config's fields, beside them HostConfig. `Rootfs` is ours: a directory instead of an image. */
 export const containerCreateBody = object({

@@ -1,0 +1,205 @@
+// The Docker REST server of one user, on a unix socket: who may connect, which route, which form of answer.
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type Duplex, Readable } from 'node:stream';
+import { BerthError } from '../base/errors.ts';
+import type { Engine } from '../engine/engine.ts';
+import { API_VERSION, API_VERSION_MIN } from '../spec/docker-api.ts';
+import { peerOf } from '../sys/socket.ts';
+import { failureAnswer, HEADERS, type Log, sendAnswer } from './answer.ts';
+import type { Answer, Call } from './call.ts';
+import { onWire } from './frames.ts';
+import { head, runHijack, takeBody } from './hijack.ts';
+import { OLD_HIJACK, sniffConnection } from './old-hijack.ts';
+import { findRoute } from './routes.ts';
+
+export type ApiOptions = {
+  readonly engine: Engine;
+  /** Where to listen. A socket left there by a process that is gone is replaced. */
+  readonly path: string;
+  /** The only uid beside 0 that may connect. */
+  readonly uid: number;
+  readonly log: Log;
+};
+
+export type ApiServer = { readonly close: () => Promise<void> };
+
+/** More than enough for X-Registry-Auth with a token in it. */
+const HEADER_BYTES_MAX = 65_536;
+const HIJACKED = /^(\/v1\.\d+)?\/(containers\/.+\/attach|exec\/.+\/start)(\?|$)/;
+
+/** Listens; gives back when clients can connect. Throws what listen(2) says. */
+export async function serveApi(options: ApiOptions): Promise<ApiServer> {
+  const http = createServer({
+    maxHeaderSize: HEADER_BYTES_MAX,
+    // An archive may take as long as it takes; only heads have a deadline.
+    requestTimeout: 0,
+    headersTimeout: 30_000,
+    shouldUpgradeCallback: (request) => HIJACKED.test(request.url ?? ''),
+  });
+  http.on('request', (request, response) => void answerRequest(options, request, response));
+  http.on('upgrade', (request, socket, first) => void answerUpgrade(options, { request, socket, first }));
+  http.on('clientError', refuseMalformed);
+  guardConnections(http, options);
+  rmSync(options.path, { force: true });
+  await new Promise<void>((resolve, reject) => {
+    http.once('error', reject);
+    http.listen(options.path, resolve);
+  });
+  chmodSync(options.path, 0o600);
+  return { close: () => closeServer(http) };
+}
+
+function closeServer(http: Server): Promise<void> {
+  return new Promise((resolve) => {
+    http.close(() => resolve());
+    http.closeAllConnections();
+  });
+}
+
+/** Puts the peer check and the sniffing of old hijacks before node's own reading of a connection. */
+function guardConnections(http: Server, options: ApiOptions): void {
+  const accept = http.listeners('connection') as ((socket: Socket) => void)[];
+  http.removeAllListeners('connection');
+  http.on('connection', (socket: Socket) => {
+    socket.on('error', () => socket.destroy());
+    const refusal = refusePeer(socket, options.uid);
+    if (refusal !== undefined) {
+      options.log(refusal);
+      socket.destroy();
+      return;
+    }
+    sniffConnection(socket, () => {
+      for (const one of accept) one.call(http, socket);
+    });
+  });
+}
+
+function refusePeer(socket: Socket, uid: number): string | undefined {
+  const fd = (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
+  if (fd < 0) return 'connection refused: it was gone before its peer was known';
+  const peer = peerOf(fd);
+  if (peer.uid === uid || peer.uid === 0) return undefined;
+  return `connection refused: uid ${peer.uid} (pid ${peer.pid}) is not uid ${uid}`;
+}
+
+async function answerRequest(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  try {
+    const answer = await runRoute(options, request, request);
+    await sendAnswer(response, answer.kind === 'hijack' ? oneWay(answer, response) : answer, options.log);
+  } catch (error) {
+    if (response.headersSent) response.destroy();
+    else await sendAnswer(response, failureAnswer(error, options.log), options.log);
+  }
+  // What the route did not read of the body: a little is drained so that the client reads the answer, more ends the connection.
+  if (!request.complete) request.resume();
+}
+
+/** An attach on a connection that cannot be taken over (it served other requests before): its output only. */
+function oneWay(answer: Answer & { kind: 'hijack' }, response: ServerResponse): Answer & { kind: 'stream' } {
+  const { attachment } = answer;
+  response.shouldKeepAlive = false;
+  response.useChunkedEncodingByDefault = false;
+  response.on('close', () => attachment.close());
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    for await (const chunk of attachment.output) yield onWire(chunk, attachment.tty);
+  }
+  return { kind: 'stream', type: answer.type, chunks: bytes() };
+}
+
+async function answerUpgrade(
+  options: ApiOptions,
+  up: { request: IncomingMessage; socket: Duplex; first: Buffer },
+): Promise<void> {
+  const { request, socket } = up;
+  socket.on('error', () => socket.destroy());
+  try {
+    const { body, rest } = await takeBody(socket, up.first, request.headers['content-length']);
+    if (rest.length > 0) socket.unshift(rest);
+    const answer = await runRoute(options, request, Readable.from(body.length > 0 ? [body] : []));
+    if (answer.kind !== 'hijack') sendPlain(socket, answer);
+    else await runHijack(socket, answer, { upgraded: request.headers[OLD_HIJACK] === undefined, log: options.log });
+  } catch (error) {
+    sendPlain(socket, failureAnswer(error, options.log));
+  }
+}
+
+function sendPlain(socket: Duplex, answer: Answer): void {
+  const status = 'status' in answer ? answer.status : 500;
+  const text = answer.kind === 'json' ? `${JSON.stringify(answer.value)}\n` : '';
+  const headers = {
+    'Content-Type': 'application/json',
+    'Content-Length': String(Buffer.byteLength(text)),
+    Connection: 'close',
+    ...HEADERS,
+  };
+  socket.end(`${head(`${status} ${status < 400 ? 'OK' : 'Error'}`, headers)}${text}`);
+}
+
+async function runRoute(options: ApiOptions, request: IncomingMessage, body: Readable): Promise<Answer> {
+  const url = request.url ?? '/';
+  const cut = url.indexOf('?');
+  const { path, minor } = splitVersion(cut < 0 ? url : url.slice(0, cut));
+  const found = findRoute(request.method ?? '', path);
+  if (found === undefined) return { kind: 'json', status: 404, value: { message: 'page not found' } };
+  const query = new URLSearchParams(cut < 0 ? '' : url.slice(cut + 1));
+  const call: Call = {
+    engine: options.engine,
+    method: request.method ?? '',
+    path,
+    name: found.name,
+    minor,
+    query,
+    headers: request.headers,
+    body,
+  };
+  return found.handler(call);
+}
+
+/** Takes `/v1.41` off a path. Throws bad_parameter for a version we do not speak and for bad escapes. */
+function splitVersion(raw: string): { path: string; minor: number } {
+  let path: string;
+  try {
+    path = decodeURIComponent(raw);
+  } catch (error) {
+    throw new BerthError('bad_parameter', `malformed path ${JSON.stringify(raw)}`, { cause: error });
+  }
+  const newest = minorOf(API_VERSION);
+  const versioned = /^\/v(\d+)\.(\d+)(\/.*)$/.exec(path);
+  if (versioned === null) return { path, minor: newest };
+  const [, major = '', minorText = '', rest = ''] = versioned;
+  const minor = Number(minorText);
+  if (major !== '1' || minor > newest) {
+    throw new BerthError(
+      'bad_parameter',
+      `client version ${major}.${minorText} is too new. Maximum supported API version is ${API_VERSION}`,
+    );
+  }
+  if (minor < minorOf(API_VERSION_MIN)) {
+    throw new BerthError(
+      'bad_parameter',
+      `client version ${major}.${minorText} is too old. Minimum supported API version is ${API_VERSION_MIN}, please upgrade your client to a newer version`,
+    );
+  }
+  return { path: rest, minor };
+}
+
+function minorOf(version: string): number {
+  return Number(version.split('.')[1]);
+}
+
+function refuseMalformed(error: Error & { code?: string }, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [status, text] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'the head is too large']
+      : ['400 Bad Request', 'malformed HTTP request'];
+  const body = `${JSON.stringify({ message: text })}\n`;
+  socket.end(
+    `${head(status, { 'Content-Type': 'application/json', 'Content-Length': String(body.length), Connection: 'close' })}${body}`,
+  );
+}
