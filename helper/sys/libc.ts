@@ -38,6 +38,8 @@ export const raw = {
     'int64_t syscall(int64_t number, int pidfd, int signal, const uint8_t *info, uint32_t flags)',
   ),
   pidfdGetfd: libc.func('int64_t syscall(int64_t number, int pidfd, int target, uint32_t flags)'),
+  // time.ts
+  clockGettime: libc.func('int clock_gettime(int clock, uint8_t *time)'),
   // helper/launch/child.ts
   closeRange: libc.func('int64_t syscall(int64_t number, uint32_t first, uint32_t last, uint32_t flags)'),
   execveat: libc.func(
