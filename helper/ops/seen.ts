@@ -1,0 +1,35 @@
+// What the kernel says of a descriptor that a user passed. Nothing is looked up by a path of the user's: the facts are the descriptor's own, and
+// the mount that is made later is a clone of this very descriptor. A FUSE file system is answered by a program of some user's, who could keep
+// the helper waiting: its files are refused before they are asked anything.
+import { fstatSync, readFileSync, readlinkSync, statfsSync } from 'node:fs';
+import type { SeenFile } from '../../proto/policy/seen.ts';
+import { Failed } from './failed.ts';
+
+/** Facts of a passed descriptor. Throws Failed for what lies on FUSE or is not there any more. */
+export function seeFile(fd: number): SeenFile {
+  const mountId = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
+  if (mountId === undefined) throw new Failed('look at descriptor', 'the kernel names no mount for it');
+  const type = mountType(mountId);
+  if (type?.startsWith('fuse'))
+    throw new Failed('look at descriptor', `it lies on a ${type} file system, which Berth cannot bind`);
+  const stat = fstatSync(fd, { bigint: true });
+  return {
+    device: stat.dev,
+    inode: stat.ino,
+    mountId: BigInt(mountId),
+    path: readlinkSync(`/proc/self/fd/${fd}`),
+    fsType: statfsSync(`/proc/self/fd/${fd}`).type,
+    uid: Number(stat.uid),
+    gid: Number(stat.gid),
+    mode: Number(stat.mode),
+    isDirectory: stat.isDirectory(),
+  };
+}
+
+/** The file system type of a mount of our namespace; undefined for one of another namespace. */
+function mountType(id: string): string | undefined {
+  const line = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((one) => one.startsWith(`${id} `));
+  return line?.split(' - ')[1]?.split(' ')[0];
+}

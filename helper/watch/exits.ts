@@ -1,0 +1,74 @@
+// The file of exits, which outlives every helper: keeper and helper append an entry for each child before they reap it, so that no exit is lost
+// with the one who saw it. An entry is waitid(2)'s siginfo and the boot clock, as the keeper's program writes them. Pids come again: the first
+// entry for a pid after its process was started is that process's.
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { CLD_DUMPED, CLD_EXITED, SI_CODE_AT, SI_PID_AT, SI_STATUS_AT, SIGINFO_BYTES } from '../../proto/abi/wait.ts';
+import { waitStatus } from '../sys/processes.ts';
+
+const TIME_BYTES = 16;
+export const ENTRY_BYTES = SIGINFO_BYTES + TIME_BYTES;
+const CLD_KILLED = 2;
+const NS = 1_000_000_000n;
+
+export type ExitEntry = { readonly pid: number; readonly status: number; readonly bootNs: bigint };
+
+export type Exits = {
+  readonly fd: number;
+  readonly append: (entry: ExitEntry) => void;
+  /** The exit of the process with this pid that was started then; undefined while there is none. */
+  readonly find: (pid: number, startedNs: bigint) => ExitEntry | undefined;
+  readonly close: () => void;
+};
+
+/** Opens or makes the file. Entries are read as they come, each once. */
+export function openExits(path: string): Exits {
+  const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND, 0o600);
+  const known = new Map<number, ExitEntry[]>();
+  let offset = 0;
+  const read = (): void => {
+    const bytes = Buffer.alloc(ENTRY_BYTES * 256);
+    for (;;) {
+      const count = readSync(fd, bytes, 0, bytes.length, offset);
+      for (let at = 0; at + ENTRY_BYTES <= count; at += ENTRY_BYTES) {
+        const entry = decode(bytes.subarray(at, at + ENTRY_BYTES));
+        known.set(entry.pid, [...(known.get(entry.pid) ?? []), entry]);
+      }
+      if (count < ENTRY_BYTES) return;
+      offset += count - (count % ENTRY_BYTES);
+    }
+  };
+  return {
+    fd,
+    append(entry) {
+      const bytes = encode(entry);
+      if (writeSync(fd, bytes) !== bytes.length) ftruncateSync(fd, wholeEntries(fd)); // the disk is full
+    },
+    find(pid, startedNs) {
+      read();
+      return known.get(pid)?.find((entry) => entry.bootNs >= startedNs);
+    },
+    close: () => closeSync(fd),
+  };
+}
+
+function wholeEntries(fd: number): number {
+  const { size } = fstatSync(fd);
+  return size - (size % ENTRY_BYTES);
+}
+
+function decode(bytes: Buffer): ExitEntry {
+  const bootNs = bytes.readBigInt64LE(SIGINFO_BYTES) * NS + bytes.readBigInt64LE(SIGINFO_BYTES + 8);
+  const status = waitStatus(bytes.readInt32LE(SI_CODE_AT), bytes.readInt32LE(SI_STATUS_AT));
+  return { pid: bytes.readInt32LE(SI_PID_AT), status, bootNs };
+}
+
+function encode({ pid, status, bootNs }: ExitEntry): Buffer {
+  const bytes = Buffer.alloc(ENTRY_BYTES);
+  const signal = status & 0x7f;
+  bytes.writeInt32LE(signal === 0 ? CLD_EXITED : status & 0x80 ? CLD_DUMPED : CLD_KILLED, SI_CODE_AT);
+  bytes.writeInt32LE(pid, SI_PID_AT);
+  bytes.writeInt32LE(signal === 0 ? status >> 8 : signal, SI_STATUS_AT);
+  bytes.writeBigInt64LE(bootNs / NS, SIGINFO_BYTES);
+  bytes.writeBigInt64LE(bootNs % NS, SIGINFO_BYTES + 8);
+  return bytes;
+}
