@@ -1,12 +1,10 @@
 // The engine's one way to the helper. Keeps a session open, makes a new one when the helper comes back, repeats what was under way (verbs
 // are idempotent by id), follows the helper's events.
 import type { Event, HelloReply, Result } from '../../proto/gen/berth/helper/v1/request.ts';
+import type { KeyFile } from '../../proto/sign/key.ts';
 import { BerthError } from '../base/errors.ts';
-import type { Key } from './key.ts';
 import { failed, refused } from './refusal.ts';
 import { type Answer, type Asked, Lost, openSession, type Place, type Session, type Verb } from './session.ts';
-
-export type { Answer, Verb };
 
 export type Watcher = {
   /** Every event, in the helper's order; after each (re)connection a snapshot of everything first, then `ready`. */
@@ -37,8 +35,13 @@ const PATIENCE_MS = 15_000;
 type Open = { session: Session; open: boolean };
 
 /** Starts connecting at once. */
-export function makeLink(place: Place, key: Key, watcher: Watcher): Link {
-  const state = { current: undefined as Open | undefined, hello: undefined as HelloReply | undefined, problem: 'not connected yet' as string | undefined, closed: false };
+export function makeLink(place: Place, key: KeyFile, watcher: Watcher): Link {
+  const state = {
+    current: undefined as Open | undefined,
+    hello: undefined as HelloReply | undefined,
+    problem: 'not connected yet' as string | undefined,
+    closed: false,
+  };
   let waiting: (() => void)[] = [];
   const wake = (): void => {
     const all = waiting;
@@ -100,7 +103,8 @@ export function makeLink(place: Place, key: Key, watcher: Watcher): Link {
   return {
     hello: async () => (await current(Date.now() + PATIENCE_MS)).session.hello,
     known: () => ({ hello: state.hello, problem: state.problem }),
-    send: async (verb, more = {}) => judged(await ask({ verb, fds: more.fds ?? [], wantFds: more.wantFds ?? false, dryRun: false })),
+    send: async (verb, more = {}) =>
+      judged(await ask({ verb, fds: more.fds ?? [], wantFds: more.wantFds ?? false, dryRun: false })),
     dryRun: async (verb, more = {}) => (await ask({ verb, fds: more.fds ?? [], wantFds: false, dryRun: true })).result,
     close: () => {
       state.closed = true;

@@ -59,6 +59,7 @@ export function failed(failure: Failure): BerthError {
 function failureCode(step: string, errno: string): Code {
   if (!step.startsWith('execute')) return 'launch_failed';
   if (errno === 'ENOENT') return 'program_not_found';
-  if (errno === 'EACCES' || errno === 'ENOEXEC' || errno === 'EISDIR' || errno === 'ENOTDIR' || errno === 'EPERM') return 'not_executable';
+  if (errno === 'EACCES' || errno === 'ENOEXEC' || errno === 'EISDIR' || errno === 'ENOTDIR' || errno === 'EPERM')
+    return 'not_executable';
   return 'launch_failed';
 }

@@ -4,9 +4,9 @@ import { randomBytes } from 'node:crypto';
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { Envelope, Event, HelloReply, HelloRequest, Request, Result } from '../../proto/gen/berth/helper/v1/request.ts';
 import { keyId, pae, REQUEST_TYPE } from '../../proto/sign/envelope.ts';
+import type { KeyFile } from '../../proto/sign/key.ts';
 import { BerthError } from '../base/errors.ts';
 import { SysError } from '../sys/libc.ts';
-import type { Key } from './key.ts';
 import { type Lane, openLane, TICKET_BYTES } from './lane.ts';
 
 export type Verb = NonNullable<Request['verb']>;
@@ -47,7 +47,7 @@ function nextSequence(): bigint {
 }
 
 /** Connects, says hello, opens the lane. Rejects with the reason in words. */
-export async function openSession(place: Place, key: Key): Promise<Session> {
+export async function openSession(place: Place, key: KeyFile): Promise<Session> {
   const client = new Client(`unix:${place.socket}`, credentials.createInsecure(), {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.enable_retries': 0,
@@ -80,17 +80,29 @@ function sayHello(client: Client, place: Place): Promise<HelloReply> {
   });
 }
 
-function sessionOf(client: Client, lane: Lane, facts: { readonly hello: HelloReply; readonly key: Key }): Session {
+function sessionOf(client: Client, lane: Lane, facts: { readonly hello: HelloReply; readonly key: KeyFile }): Session {
   const { hello, key } = facts;
   const [principal = '', profile = ''] = (hello.profiles[0] ?? '').split('/');
+  // A user nobody enrolled yet: the first request shows the key, and the policy says whether that is enough.
+  let introduce = hello.profiles.length === 0;
   const id = keyId(key.publicKey);
   let closed = false;
   const seal = (asked: Asked, ticket: Buffer): Envelope => {
-    const request: Request = { instance: hello.instance, sequence: nextSequence(), principal, profile, dryRun: asked.dryRun, ticket, verb: asked.verb };
+    const request: Request = {
+      instance: hello.instance,
+      sequence: nextSequence(),
+      principal,
+      profile,
+      dryRun: asked.dryRun,
+      ticket,
+      verb: asked.verb,
+    };
     const payload = Buffer.from(Request.encode(request).finish());
     const none = Buffer.alloc(0);
     const signature = key.sign(pae(REQUEST_TYPE, payload));
-    return { keyId: id, payload, signature, delegation: none, delegationSignature: none, publicKey: key.publicKey };
+    const publicKey = introduce ? key.publicKey : none;
+    introduce = false;
+    return { keyId: id, payload, signature, delegation: none, delegationSignature: none, publicKey };
   };
   return {
     hello,
@@ -111,7 +123,10 @@ function sessionOf(client: Client, lane: Lane, facts: { readonly hello: HelloRep
         });
       }),
     watch: (event, end) => {
-      const envelope = seal({ verb: { $case: 'watch', value: {} }, fds: [], wantFds: false, dryRun: false }, Buffer.alloc(0));
+      const envelope = seal(
+        { verb: { $case: 'watch', value: {} }, fds: [], wantFds: false, dryRun: false },
+        Buffer.alloc(0),
+      );
       const stream = client.makeServerStreamRequest(`${METHOD}/Watch`, serializeEnvelope, Event.decode, envelope);
       let ended = false;
       const finish = (problem: string): void => {
@@ -156,7 +171,10 @@ function callError(error: ServiceError | null): Error {
       });
     case status.INVALID_ARGUMENT:
     case status.UNIMPLEMENTED:
-      return new BerthError('internal', `the helper does not understand the request: ${text}`, { cause: error, hint: 'engine and helper are of different versions: berth system down, berth system up' });
+      return new BerthError('internal', `the helper does not understand the request: ${text}`, {
+        cause: error,
+        hint: 'engine and helper are of different versions: berth system down, berth system up',
+      });
     default:
       return new Lost(text, { cause: error });
   }

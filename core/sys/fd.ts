@@ -1,6 +1,6 @@
 // Plain descriptors: close, duplicate, lock, window size, and paths opened once with the caller's own rights.
 import { closeSync } from 'node:fs';
-import { F_DUPFD_CLOEXEC, AT_FDCWD, O_CLOEXEC, O_PATH } from '../../proto/abi/fcntl.ts';
+import { F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, O_NONBLOCK, AT_FDCWD, O_CLOEXEC, O_PATH } from '../../proto/abi/fcntl.ts';
 import { LOCK_EX, LOCK_NB } from '../../proto/abi/file.ts';
 import { TIOCSWINSZ } from '../../proto/abi/ioctls.ts';
 import { OPEN_HOW_BYTES, RESOLVE_NO_MAGICLINKS } from '../../proto/abi/openat2.ts';
@@ -43,4 +43,10 @@ export function setWindowSize(fd: number, columns: number, rows: number): void {
   size.writeUInt16LE(rows, 0);
   size.writeUInt16LE(columns, 2);
   checked('ioctl', `TIOCSWINSZ ${columns}x${rows}`, raw.ioctl(fd, TIOCSWINSZ, size));
+}
+
+/** Makes reads and writes answer EAGAIN instead of waiting, for every descriptor of this open file. */
+export function setNonblocking(fd: number): void {
+  const flags = checked('fcntl', `F_GETFL ${fd}`, raw.fcntl(fd, F_GETFL, 0));
+  checked('fcntl', `F_SETFL ${fd}`, raw.fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }

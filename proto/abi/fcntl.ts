@@ -23,3 +23,5 @@ export const F_SEAL_EXEC = 0x20;
 export const AT_REMOVEDIR = 0x200;
 export const AT_EMPTY_PATH = 0x1000;
 export const AT_RECURSIVE = 0x8000;
+export const F_GETFL = 3;
+export const F_SETFL = 4;
