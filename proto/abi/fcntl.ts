@@ -13,6 +13,7 @@ export const O_NONBLOCK = 0o4000;
 export const O_DIRECTORY_OF = { x64: 0o200000, arm64: 0o40000 } as const;
 export const F_SETFD = 2;
 export const FD_CLOEXEC = 1;
+export const F_SETPIPE_SZ = 1031;
 export const F_ADD_SEALS = 1033;
 export const F_SEAL_SEAL = 0x1;
 export const F_SEAL_SHRINK = 0x2;
