@@ -8,6 +8,7 @@ export type Code =
   | 'helper_refused'
   | 'helper_unavailable'
   | 'image_in_use'
+  | 'image_invalid'
   | 'image_not_found'
   | 'internal'
   | 'launch_failed'
