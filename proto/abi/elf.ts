@@ -3,6 +3,7 @@ export const ET_EXEC = 2;
 export const EM_X86_64 = 62;
 export const EM_AARCH64 = 183;
 export const PT_LOAD = 1;
+export const PT_INTERP = 3;
 export const PT_GNU_STACK = 0x6474e551;
 export const PF_X = 1;
 export const PF_W = 2;

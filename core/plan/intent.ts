@@ -1,0 +1,99 @@
+// What a user wants, as the API gives it, and which of Docker's fields the planner knows.
+import type { ContainerCreateBody, ExecCreateBody, UpdateBody } from '../spec/docker-api.ts';
+import type { HostConfig, HostField } from '../spec/docker-config.ts';
+import { isZero } from '../spec/json.ts';
+import { notYet } from './reason.ts';
+
+/** `body` as the user gave it, the image's configuration not merged in. */
+export type Intent = { readonly body: ContainerCreateBody };
+/** An exec in a container: its own body and the container's intent. */
+export type ExecIntent = { readonly exec: ExecCreateBody; readonly body: ContainerCreateBody };
+/** An update of a container whose intent is `body`, with earlier updates in it. */
+export type UpdateIntent = { readonly update: UpdateBody; readonly body: ContainerCreateBody };
+
+/** `plan`: read here. `engine`: what the engine does itself. `nothing`: means nothing on Linux, or nothing here. A text: why it is refused. */
+type Fate = 'plan' | 'engine' | 'nothing' | { readonly refused: string };
+
+const NETWORKS = { refused: 'networks other than none, host and container:NAME are not there yet' };
+const PORTS = { refused: 'publishing ports is not there yet' };
+
+const FATE: Readonly<Record<HostField, Fate>> = {
+  Annotations: 'engine',
+  AutoRemove: 'engine',
+  Binds: 'plan',
+  BlkioDeviceReadBps: 'plan',
+  BlkioDeviceReadIOps: 'plan',
+  BlkioDeviceWriteBps: 'plan',
+  BlkioDeviceWriteIOps: 'plan',
+  BlkioWeight: 'plan',
+  BlkioWeightDevice: 'plan',
+  CapAdd: 'plan',
+  CapDrop: 'plan',
+  Cgroup: { refused: '--cgroup is a word of Podman and not there' },
+  CgroupParent: { refused: "--cgroup-parent: the helper chooses the cgroup, so that nobody's own is touched" },
+  CgroupnsMode: 'plan',
+  ConsoleSize: 'plan',
+  ContainerIDFile: 'engine',
+  CpuCount: 'nothing',
+  CpuPercent: 'nothing',
+  CpuPeriod: 'plan',
+  CpuQuota: 'plan',
+  CpuRealtimePeriod: 'plan',
+  CpuRealtimeRuntime: 'plan',
+  CpuShares: 'plan',
+  CpusetCpus: 'plan',
+  CpusetMems: 'plan',
+  DeviceCgroupRules: 'plan',
+  DeviceRequests: 'plan',
+  Devices: 'plan',
+  Dns: 'plan',
+  DnsOptions: 'plan',
+  DnsSearch: 'plan',
+  ExtraHosts: 'plan',
+  GroupAdd: 'plan',
+  IOMaximumBandwidth: 'nothing',
+  IOMaximumIOps: 'nothing',
+  Init: 'plan',
+  IpcMode: 'plan',
+  Isolation: 'nothing',
+  KernelMemory: { refused: '--kernel-memory: kernels since 5.4 have it no more' },
+  KernelMemoryTCP: { refused: '--kernel-memory-tcp is not there yet' },
+  Links: NETWORKS,
+  LogConfig: 'engine',
+  MaskedPaths: 'plan',
+  Memory: 'plan',
+  MemoryReservation: 'plan',
+  MemorySwap: 'plan',
+  MemorySwappiness: 'plan',
+  Mounts: 'plan',
+  NanoCpus: 'plan',
+  NetworkMode: 'plan',
+  OomKillDisable: 'plan',
+  OomScoreAdj: 'plan',
+  PidMode: 'plan',
+  PidsLimit: 'plan',
+  PortBindings: PORTS,
+  Privileged: 'plan',
+  PublishAllPorts: PORTS,
+  ReadonlyPaths: 'plan',
+  ReadonlyRootfs: 'plan',
+  RestartPolicy: 'engine',
+  Runtime: 'engine',
+  SecurityOpt: 'plan',
+  ShmSize: 'plan',
+  StorageOpt: { refused: '--storage-opt is not there yet' },
+  Sysctls: 'plan',
+  Tmpfs: 'plan',
+  UTSMode: 'plan',
+  Ulimits: 'plan',
+  UsernsMode: 'plan',
+  VolumeDriver: 'nothing',
+  VolumesFrom: 'plan',
+};
+
+/** Throws not_implemented for a field that is set and that nobody here would follow. A new field of HostConfig must be given a fate. */
+export function checkFields(host: HostConfig): void {
+  for (const [field, fate] of Object.entries(FATE) as [HostField, Fate][]) {
+    if (typeof fate === 'object' && !isZero(host[field])) notYet(`HostConfig.${field}: ${fate.refused}`);
+  }
+}
