@@ -86,11 +86,11 @@ export function compileSeccomp(
   const arch = machine === 'x64' ? AUDIT_ARCH_X86_64 : AUDIT_ARCH_AARCH64;
   const head = [
     load(ARCHITECTURE),
-    jump(BPF_JEQ, arch, 1, 0),
+    jump(BPF_JEQ, arch, [1, 0]),
     { code: RETURN, k: SECCOMP_RET_KILL_PROCESS },
     load(NUMBER),
   ];
-  const x32 = machine === 'x64' ? [jump(BPF_JGE, X32_BIT, 0, 1), { code: RETURN, k: verdict(ENOSYS) }] : [];
+  const x32 = machine === 'x64' ? [jump(BPF_JGE, X32_BIT, [0, 1]), { code: RETURN, k: verdict(ENOSYS) }] : [];
   return encode([...head, ...x32, ...search(pieces(byNumber))]);
 }
 
@@ -120,8 +120,8 @@ function search(part: readonly (readonly [number, Leaf])[]): Instruction[] {
   const left = search(part.slice(0, middle));
   const right = search(part.slice(middle));
   const from = part[middle]?.[0] ?? 0;
-  if (left.length <= 255) return [jump(BPF_JGE, from, left.length, 0), ...left, ...right];
-  return [jump(BPF_JGE, from, 0, 1), { code: BPF_JMP | BPF_JA, k: left.length }, ...left, ...right];
+  if (left.length <= 255) return [jump(BPF_JGE, from, [left.length, 0]), ...left, ...right];
+  return [jump(BPF_JGE, from, [0, 1]), { code: BPF_JMP | BPF_JA, k: left.length }, ...left, ...right];
 }
 
 function leafCode(leaf: Leaf): Instruction[] {
@@ -153,58 +153,58 @@ function ruleCode(rule: SeccompRule): Instruction[] {
 function conditionCode({ index, op, value, two }: SeccompCondition): Instruction[] {
   const at = ARGUMENTS + 8 * index;
   const [lowWord, highWord] = [load(at), load(at + 4)];
-  const sameHigh = jump(BPF_JEQ, high(value), undefined, 'fail');
+  const sameHigh = jump(BPF_JEQ, high(value), [undefined, 'fail']);
   switch (op) {
     case 'EQ':
-      return [highWord, sameHigh, lowWord, jump(BPF_JEQ, low(value), 'pass', 'fail')];
+      return [highWord, sameHigh, lowWord, jump(BPF_JEQ, low(value), ['pass', 'fail'])];
     case 'NE':
       return [
         highWord,
-        jump(BPF_JEQ, high(value), undefined, 'pass'),
+        jump(BPF_JEQ, high(value), [undefined, 'pass']),
         lowWord,
-        jump(BPF_JEQ, low(value), 'fail', 'pass'),
+        jump(BPF_JEQ, low(value), ['fail', 'pass']),
       ];
     case 'LT':
       return [
         highWord,
-        jump(BPF_JGE, high(value), undefined, 'pass'),
+        jump(BPF_JGE, high(value), [undefined, 'pass']),
         sameHigh,
         lowWord,
-        jump(BPF_JGE, low(value), 'fail', 'pass'),
+        jump(BPF_JGE, low(value), ['fail', 'pass']),
       ];
     case 'LE':
       return [
         highWord,
-        jump(BPF_JGE, high(value), undefined, 'pass'),
+        jump(BPF_JGE, high(value), [undefined, 'pass']),
         sameHigh,
         lowWord,
-        jump(BPF_JGT, low(value), 'fail', 'pass'),
+        jump(BPF_JGT, low(value), ['fail', 'pass']),
       ];
     case 'GT':
       return [
         highWord,
-        jump(BPF_JGT, high(value), 'pass', undefined),
+        jump(BPF_JGT, high(value), ['pass', undefined]),
         sameHigh,
         lowWord,
-        jump(BPF_JGT, low(value), 'pass', 'fail'),
+        jump(BPF_JGT, low(value), ['pass', 'fail']),
       ];
     case 'GE':
       return [
         highWord,
-        jump(BPF_JGT, high(value), 'pass', undefined),
+        jump(BPF_JGT, high(value), ['pass', undefined]),
         sameHigh,
         lowWord,
-        jump(BPF_JGE, low(value), 'pass', 'fail'),
+        jump(BPF_JGE, low(value), ['pass', 'fail']),
       ];
     case 'MASKED_EQ': {
       const and = (mask: number): Instruction => ({ code: BPF_ALU | BPF_AND | BPF_K, k: mask });
       return [
         highWord,
         and(high(value)),
-        jump(BPF_JEQ, high(two), undefined, 'fail'),
+        jump(BPF_JEQ, high(two), [undefined, 'fail']),
         lowWord,
         and(low(value)),
-        jump(BPF_JEQ, low(two), 'pass', 'fail'),
+        jump(BPF_JEQ, low(two), ['pass', 'fail']),
       ];
     }
   }

@@ -7,7 +7,7 @@ export function runFilter(filter: Uint8Array, call: SeccompData): number {
   const data = new DataView(new ArrayBuffer(64));
   data.setUint32(0, call.number, true);
   data.setUint32(4, call.arch, true);
-  call.args.forEach((arg, i) => data.setBigUint64(16 + 8 * i, BigInt.asUintN(64, arg), true));
+  for (const [i, arg] of call.args.entries()) data.setBigUint64(16 + 8 * i, BigInt.asUintN(64, arg), true);
   let accumulator = 0;
   for (let pc = 0; pc * 8 < filter.byteLength; ) {
     const [operation, yes, no, k] = [
