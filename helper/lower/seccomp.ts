@@ -49,7 +49,7 @@ type Leaf = number | readonly SeccompRule[];
 
 const LOAD = BPF_LD | BPF_W | BPF_ABS;
 const RETURN = BPF_RET | BPF_K;
-const jump = (test: number, k: number, yes: Target | number, no: Target | number): Instruction => ({
+const jump = (test: number, k: number, [yes, no]: readonly [Target | number, Target | number]): Instruction => ({
   code: BPF_JMP | test | BPF_K,
   k,
   yes,
