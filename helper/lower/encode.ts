@@ -10,7 +10,16 @@ export const RECORD_BYTES = 96;
 /** The header's descriptor for reports. */
 export const STATUS_AT = 8;
 /** Fields of a record: u32 call; u8 ignore; u64 arguments; u16 sources; u32 own number, i64 result (a report is these 12 bytes); i64 match; u32 target. */
-export const FIELD = { number: 0, ignore: 4, args: 8, sources: 56, index: 68, result: 72, match: 80, target: 88 } as const;
+export const FIELD = {
+  number: 0,
+  ignore: 4,
+  args: 8,
+  sources: 56,
+  index: 68,
+  result: 72,
+  match: 80,
+  target: 88,
+} as const;
 /** A source: 0, the argument as it is; a record's number, its result; with this bit, the u32 at that word of the program. */
 export const WORD_SOURCE = 0x8000;
 /** What a report of the header's own (record 0) says: the process was cloned, the result is its pid. */
@@ -19,8 +28,19 @@ export const REPORT_BYTES = 12;
 const NEVER_HIGH = 0x80000000; // -2^63: no call returns it
 const MAGIC = [0x62, 0x65, 0x72, 0x74, 0x68, 0x31]; // "berth1"
 
+export type Layout = {
+  readonly arch: Arch;
+  /** Where it will lie, if not where the launcher maps it. */
+  readonly base?: number;
+  /** Added to each record's own number in reports. */
+  readonly reportFrom?: number;
+};
+
 /** Lays the program out. Throws Refused for one that is too large, and Error for a jump to a label that was never set. */
-export function encodeProgram(program: Program, arch: Arch): Uint8Array<ArrayBuffer> {
+export function encodeProgram(
+  program: Program,
+  { arch, base = PROGRAM_BASE, reportFrom = 0 }: Layout,
+): Uint8Array<ArrayBuffer> {
   const dataAt = RECORD_BYTES * (program.records.length + 1);
   const last = program.chunks.reduce((size, chunk) => size + ((chunk.length + 7) & ~7), dataAt);
   if (last > PROGRAM_BYTES_MAX) throw new Refused('program', `${last} bytes are more than ${PROGRAM_BYTES_MAX}`);
@@ -28,19 +48,23 @@ export function encodeProgram(program: Program, arch: Arch): Uint8Array<ArrayBuf
   const words = new Uint32Array(bytes.buffer);
   bytes.set(MAGIC);
   words[STATUS_AT >> 2] = program.status;
-  for (const [i, record] of program.records.entries()) encodeRecord(words, i + 1, { record, arch, dataAt });
+  for (const [i, record] of program.records.entries())
+    encodeRecord(words, i + 1, { record, arch, base, reportFrom, dataAt });
   let at = dataAt;
   for (const chunk of program.chunks) {
     bytes.set(chunk, at);
     at += (chunk.length + 7) & ~7;
   }
-  for (const [offset, target] of program.pointers) putNumber(words, dataAt + offset, addressOf(target, dataAt));
+  for (const [offset, target] of program.pointers)
+    putNumber(words, dataAt + offset, addressOf(target, { base, dataAt }));
   return bytes;
 }
 
-type Context = { readonly record: Program['records'][number]; readonly arch: Arch; readonly dataAt: number };
+type Places = { readonly base: number; readonly dataAt: number };
+type Context = Required<Layout> & Places & { readonly record: Program['records'][number] };
 
-function encodeRecord(words: Uint32Array, index: number, { record, arch, dataAt }: Context): void {
+function encodeRecord(words: Uint32Array, index: number, context: Context): void {
+  const { record, arch, dataAt } = context;
   const at = RECORD_BYTES * index;
   const sources = new Uint16Array(words.buffer, at + FIELD.sources, 6);
   words[at >> 2] = record.number === ADD ? ADD : numberOn(arch, record.number);
@@ -50,9 +74,9 @@ function encodeRecord(words: Uint32Array, index: number, { record, arch, dataAt 
     if (typeof arg === 'number' || typeof arg === 'bigint') putNumber(words, to, arg);
     else if (arg.kind === 'result') sources[k] = arg.record;
     else if (arg.kind === 'word') sources[k] = WORD_SOURCE | wordIndex(dataAt + arg.data.offset);
-    else putNumber(words, to, addressOf(arg, dataAt));
+    else putNumber(words, to, addressOf(arg, context));
   }
-  words[(at + FIELD.index) >> 2] = index;
+  words[(at + FIELD.index) >> 2] = context.reportFrom + index;
   if (record.on === undefined) words[(at + FIELD.match + 4) >> 2] = NEVER_HIGH;
   else {
     putNumber(words, at + FIELD.match, record.on[0]);
@@ -70,10 +94,9 @@ function recordOf(record: number, what: string): number {
   return record;
 }
 
-function addressOf(target: Data | Slot | { kind: 'label'; record: number }, dataAt: number): number {
-  if (target.kind === 'data') return PROGRAM_BASE + dataAt + target.offset;
-  if (target.kind === 'slot') return PROGRAM_BASE + RECORD_BYTES * recordOf(target.label.record, 'slot') + target.field;
-  return PROGRAM_BASE + RECORD_BYTES * recordOf(target.record, 'address');
+function addressOf(target: Data | Slot, { base, dataAt }: Places): number {
+  if (target.kind === 'data') return base + dataAt + target.offset;
+  return base + RECORD_BYTES * recordOf(target.label.record, 'slot') + target.field;
 }
 
 /** Writes 64 bits; numbers are whole, negative ones in two's complement. Faster than BigInt64Array for what is nearly always small. */

@@ -101,7 +101,11 @@ export function createProgram(status: number): Program {
     string,
     jump: (to) => void call(ADD, [0, 0], { step: 'jump', on: [0, to] }),
     fail: (errno, step) => void call(ADD, [-errno, 0], { step }),
-    strings: (texts) => data(new Uint8Array(8 * (texts.length + 1)), texts.map((text, i) => [8 * i, string(text)])),
+    strings: (texts) =>
+      data(
+        new Uint8Array(8 * (texts.length + 1)),
+        texts.map((text, i) => [8 * i, string(text)]),
+      ),
     use(descriptor) {
       descriptors.add(descriptor);
       return descriptor;

@@ -1,6 +1,7 @@
 // Error numbers that programs of the launcher compare with. Source: include/uapi/asm-generic/errno-base.h and errno.h, Linux 6.18.
 export const EPERM = 1;
 export const ENOENT = 2;
+export const ESRCH = 3;
 export const ECHILD = 10;
 export const EAGAIN = 11;
 export const EACCES = 13;

@@ -1,0 +1,142 @@
+// Starts the launcher (SECURITY, rule 8). The child of clone3 shares the helper's memory for as long as it takes to fix its descriptors and execute
+// the sealed launcher, while the helper stands still; it joins nothing before. No page of the helper is writable and executable: the code of the
+// child is the sealed file itself, mapped to read and execute.
+import { closeSync, fchmodSync, writeSync } from 'node:fs';
+import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
+import { EINVAL } from '../../proto/abi/errno.ts';
+import {
+  AT_EMPTY_PATH,
+  F_ADD_SEALS,
+  F_SEAL_EXEC,
+  F_SEAL_GROW,
+  F_SEAL_SEAL,
+  F_SEAL_SHRINK,
+  F_SEAL_WRITE,
+  F_SETFD,
+} from '../../proto/abi/fcntl.ts';
+import { MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_NOEXEC_SEAL } from '../../proto/abi/memfd.ts';
+import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../proto/abi/mman.ts';
+import {
+  CLONE_ARGS_SIZE_VER2,
+  CLONE_CLEAR_SIGHAND,
+  CLONE_INTO_CGROUP,
+  CLONE_PIDFD,
+  CLONE_VFORK,
+  CLONE_VM,
+} from '../../proto/abi/sched.ts';
+import { SIGCHLD } from '../../proto/abi/signal.ts';
+import { type Arch, SYS_close_range, SYS_dup3, SYS_execveat, SYS_fcntl } from '../../proto/abi/unistd.ts';
+import { encodeProgram } from '../lower/encode.ts';
+import { createProgram, type Program } from '../lower/program.ts';
+import { fcntl, memfdCreate } from '../sys/descriptors.ts';
+import { SysError } from '../sys/error.ts';
+import { cloneFunctionAt, mapMemory } from '../sys/libc.ts';
+import { emitLauncher } from './emit.ts';
+
+export const ARCH: Arch = process.arch === 'arm64' ? 'arm64' : 'x64';
+/** Added to the record numbers in reports of the child that has not executed the launcher yet. */
+export const BEFORE_LAUNCHER = 0x10000;
+
+export type Child = { readonly pid: number; readonly pidfd: number };
+export type StartOptions = {
+  /** More CLONE_* flags. */
+  readonly flags?: number;
+  /** A cgroup v2 directory to start in. */
+  readonly cgroup?: number;
+};
+
+/** A memory file that nobody can change any more: the launcher (mode 0500, so that no container's user can execute it) or a program. */
+export function sealedMemfd(name: string, bytes: Uint8Array, executable: boolean): number {
+  const fd = createMemfd(name, executable);
+  writeSync(fd, bytes);
+  if (executable) fchmodSync(fd, 0o500); // before sealing: F_SEAL_EXEC freezes these bits
+  const seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  try {
+    fcntl(fd, F_ADD_SEALS, seals | (executable ? F_SEAL_EXEC : 0));
+  } catch (error) {
+    if (!(error instanceof SysError) || error.errno !== EINVAL) throw error;
+    fcntl(fd, F_ADD_SEALS, seals); // before Linux 6.3
+  }
+  return fd;
+}
+
+function createMemfd(name: string, executable: boolean): number {
+  try {
+    return memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | (executable ? MFD_EXEC : MFD_NOEXEC_SEAL));
+  } catch (error) {
+    if (!(error instanceof SysError) || error.errno !== EINVAL) throw error;
+    return memfdCreate(name, MFD_CLOEXEC | MFD_ALLOW_SEALING); // before Linux 6.3
+  }
+}
+
+// Memory of the child until it executes: struct clone_args, the pidfd, its program, a stack. One is enough, since the helper waits.
+const ARENA_BYTES = 65_536;
+const PIDFD_AT = 128;
+const PROGRAM_AT = 256;
+const STACK_BYTES = 4096;
+
+type Launcher = {
+  readonly fd: number;
+  readonly clone: ReturnType<typeof cloneFunctionAt>;
+  readonly arena: ReturnType<typeof mapMemory>;
+};
+let launcher: Launcher | undefined;
+
+/** The launcher's sealed file and the helper's mapping of it, made at the first call. */
+export function theLauncher(): Launcher {
+  if (launcher === undefined) {
+    const file = emitLauncher(ARCH);
+    const fd = sealedMemfd('berth-launcher', file.bytes, true);
+    const text = mapMemory(4096, { protection: PROT_READ | PROT_EXEC, flags: MAP_PRIVATE, fd });
+    const arena = mapMemory(ARENA_BYTES, {
+      protection: PROT_READ | PROT_WRITE,
+      flags: MAP_PRIVATE | MAP_ANONYMOUS,
+      fd: -1,
+    });
+    launcher = { fd, clone: cloneFunctionAt(text.address + BigInt(file.cloneAt)), arena };
+  }
+  return launcher;
+}
+
+/** What the child does before it is the launcher: closes (on execution) all that the program does not name, and executes. */
+export function beforeLauncher(program: Program, files: { program: number; launcher: number }): Program {
+  const before = createProgram(program.status);
+  before.call(SYS_close_range, [1, 0xffffffff, CLOSE_RANGE_CLOEXEC], { step: 'close other descriptors' });
+  for (const descriptor of program.descriptors)
+    before.call(SYS_fcntl, [descriptor, F_SETFD, 0], { step: `keep descriptor ${descriptor}` });
+  before.call(SYS_dup3, [files.program, 0, 0], { step: 'pass the program' });
+  const nothing = before.strings([]);
+  before.call(SYS_execveat, [files.launcher, '', nothing, nothing, AT_EMPTY_PATH], { step: 'execute the launcher' });
+  return before;
+}
+
+/** Starts a program in a new process and returns when the launcher has been executed (or could not be: the status pipe says why). */
+export function startChild(program: Program, { flags = 0, cgroup }: StartOptions = {}): Child {
+  const { fd, clone, arena } = theLauncher();
+  const memfd = sealedMemfd('berth-program', encodeProgram(program, { arch: ARCH }), false);
+  try {
+    const before = encodeProgram(beforeLauncher(program, { program: memfd, launcher: fd }), {
+      arch: ARCH,
+      base: Number(arena.address) + PROGRAM_AT,
+      reportFrom: BEFORE_LAUNCHER,
+    });
+    if (PROGRAM_AT + before.length > ARENA_BYTES - STACK_BYTES)
+      throw new SysError('clone3', 'too many descriptors', EINVAL);
+    arena.view.fill(0, 0, PROGRAM_AT);
+    arena.view.set(before, PROGRAM_AT);
+    const args = new BigUint64Array(CLONE_ARGS_SIZE_VER2 / 8);
+    args[0] = BigInt(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) | BigInt(flags >>> 0) | CLONE_CLEAR_SIGHAND;
+    if (cgroup !== undefined) args[0] |= CLONE_INTO_CGROUP;
+    args[1] = arena.address + BigInt(PIDFD_AT);
+    args[4] = BigInt(SIGCHLD); // also that of a later CLONE_PARENT child
+    args[5] = arena.address + BigInt(ARENA_BYTES - STACK_BYTES);
+    args[6] = BigInt(STACK_BYTES);
+    args[10] = BigInt(cgroup ?? 0);
+    arena.view.set(new Uint8Array(args.buffer));
+    const pid = Number(clone(arena.address, CLONE_ARGS_SIZE_VER2, arena.address + BigInt(PROGRAM_AT)));
+    if (pid < 0) throw new SysError('clone3', 'a new process', -pid);
+    return { pid, pidfd: arena.view.readInt32LE(PIDFD_AT) };
+  } finally {
+    closeSync(memfd);
+  }
+}

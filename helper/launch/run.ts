@@ -1,0 +1,133 @@
+// Runs a lowered launch or exec: starts it, reads what it reports, and ends with a process or with the step that failed. Nothing here waits in the
+// kernel: a container that traces its processes can hold up their end for as long as it likes, so there is a deadline, and the loop goes on.
+import { closeSync } from 'node:fs';
+import { Socket } from 'node:net';
+import { ENOENT, ENOTDIR, ESRCH } from '../../proto/abi/errno.ts';
+import { SIGKILL } from '../../proto/abi/signal.ts';
+import * as unistd from '../../proto/abi/unistd.ts';
+import { REPORT_BYTES } from '../lower/encode.ts';
+import type { Program } from '../lower/program.ts';
+import { watchPidfd } from '../sys/descriptors.ts';
+import { errnoName, SysError } from '../sys/error.ts';
+import { pidfdOpen, pidfdSendSignal, waitPidfd } from '../sys/processes.ts';
+import { BEFORE_LAUNCHER, type Child, type StartOptions, startChild } from './child.ts';
+
+/** A step that the kernel refused: in words, the call, its number. */
+export type StepFailure = {
+  readonly step: string;
+  readonly call: string;
+  readonly errno: number;
+  readonly detail: string;
+};
+export type Report = { readonly pid: number | undefined; readonly failure: StepFailure | undefined };
+export type RunOutcome =
+  | {
+      readonly kind: 'running';
+      readonly pid: number;
+      readonly pidfd: number;
+      readonly startUs: number;
+      readonly programUs: number;
+    }
+  | { readonly kind: 'failed'; readonly failure: StepFailure };
+
+export type Pipe = readonly [read: number, write: number];
+
+const DEADLINE_MS = 30_000;
+
+/** What a program has written on its status pipe by its end. Several failures are those of the files it tried to execute: the first that is more than "not there" counts. */
+export function decodeStatus(bytes: Buffer, program: Program): Report {
+  let pid: number | undefined;
+  const failures: StepFailure[] = [];
+  for (let at = 0; at + REPORT_BYTES <= bytes.length; at += REPORT_BYTES) {
+    const record = bytes.readUInt32LE(at);
+    const result = Number(bytes.readBigInt64LE(at + 4));
+    if (record === 0) pid = result;
+    else failures.push(failureOf(program, record, -result));
+  }
+  const worst = failures.find(({ errno }) => errno !== ENOENT && errno !== ENOTDIR) ?? failures[0];
+  return { pid, failure: worst };
+}
+
+function failureOf(program: Program, index: number, errno: number): StepFailure {
+  const record = index < BEFORE_LAUNCHER ? program.records[index - 1] : undefined;
+  const step = record?.step ?? `execute the launcher (record ${index - BEFORE_LAUNCHER})`;
+  return { step, call: callName(record?.number), errno, detail: `${step}: ${errnoName(errno)}` };
+}
+
+/** `openat2` for 437; empty for what is no system call. */
+function callName(number: number | undefined): string {
+  const name = Object.entries(unistd).find(([, value]) => value === number)?.[0] ?? '';
+  return name.replace('SYS_', '');
+}
+
+/**
+ * Starts the program and follows it to its outcome. `status` is the pipe the program was made with; both ends are closed here. The first process is
+ * reaped in any case, the second where it failed; a running one is the caller's to reap.
+ */
+export async function runProgram(program: Program, status: Pipe, options: StartOptions = {}): Promise<RunOutcome> {
+  const begun = performance.now();
+  const first = startAndClose(program, status, options);
+  const started = performance.now();
+  const { pid, failure } = await followed(program, status[0], first);
+  const ended = performance.now();
+  await reaped(first.pidfd);
+  if (pid === undefined)
+    return { kind: 'failed', failure: failure ?? failureNamed('the launcher ended without a word') };
+  const pidfd = pidfdOpen(pid);
+  if (failure === undefined) {
+    const micros = (ms: number) => Math.round(ms * 1000);
+    return { kind: 'running', pid, pidfd, startUs: micros(started - begun), programUs: micros(ended - started) };
+  }
+  kill(pidfd);
+  await reaped(pidfd);
+  return { kind: 'failed', failure };
+}
+
+/** Runs a program that only does something and ends; gives the step that failed. */
+export async function runToEnd(program: Program, status: Pipe): Promise<StepFailure | undefined> {
+  const first = startAndClose(program, status, {});
+  const { failure } = await followed(program, status[0], first);
+  await reaped(first.pidfd);
+  return failure;
+}
+
+function startAndClose(program: Program, [read, write]: Pipe, options: StartOptions): Child {
+  try {
+    return startChild(program, options);
+  } catch (error) {
+    closeSync(read);
+    throw error;
+  } finally {
+    closeSync(write);
+  }
+}
+
+async function followed(program: Program, statusRead: number, first: Child): Promise<Report> {
+  const chunks: Buffer[] = [];
+  const socket = new Socket({ fd: statusRead, readable: true, writable: false });
+  const late = setTimeout(() => socket.destroy(), DEADLINE_MS);
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  clearTimeout(late);
+  const report = decodeStatus(Buffer.concat(chunks), program);
+  if (socket.readableEnded) return report;
+  kill(first.pidfd);
+  return { pid: report.pid, failure: failureNamed(`not done within ${DEADLINE_MS / 1000} s`) };
+}
+
+function failureNamed(detail: string): StepFailure {
+  return { step: 'start', call: '', errno: 0, detail };
+}
+
+function kill(pidfd: number): void {
+  try {
+    pidfdSendSignal(pidfd, SIGKILL);
+  } catch (error) {
+    if (!(error instanceof SysError) || error.errno !== ESRCH) throw error;
+  }
+}
+
+/** Waits for the process's end, reaps it and closes its pidfd. */
+async function reaped(pidfd: number): Promise<void> {
+  while (waitPidfd(pidfd) === undefined) await new Promise<void>((resolve) => watchPidfd(pidfd, resolve));
+  closeSync(pidfd);
+}
