@@ -1,0 +1,146 @@
+// The audit log: one record before and one after each thing done, chained, in segments of fixed size. Records are written at once and brought to disk
+// in groups. One that cannot be written whole is taken back, and the caller learns of it.
+import { closeSync, constants, fdatasync, fdatasyncSync, ftruncateSync, mkdirSync, openSync } from 'node:fs';
+import { readdirSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { canonicalJson } from '../../proto/policy/canonical.ts';
+import { FIRST_PREVIOUS, recordHash } from '../../proto/sign/chain.ts';
+
+export type Audit = {
+  /** Writes a record and gives its SHA-256. Throws what the file system answers (ENOSPC); then nothing was written. */
+  readonly append: (entry: Readonly<Record<string, unknown>>) => Buffer;
+  /** Brings all to disk. */
+  readonly flush: () => void;
+};
+export type AuditPlace = {
+  readonly directory: string;
+  readonly segmentBytesMax?: number;
+  /** writeSync of node:fs; a test gives a disk that is full. */
+  readonly write?: (fd: number, bytes: Uint8Array) => number;
+};
+
+const SEGMENT_BYTES = 4 << 20;
+const GROUP_MS = 50;
+const NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_APPEND | constants.O_NOFOLLOW;
+
+/** Opens the log. Its first record follows the last whole one of what is there, in a segment of its own. */
+export function openAudit(place: AuditPlace): Audit {
+  const { directory, segmentBytesMax = SEGMENT_BYTES, write = writeSync } = place;
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const end = readEnd(directory);
+  const group = openGroup();
+  let fd: number | undefined;
+  let size = 0;
+
+  const put = (bytes: Buffer): void => {
+    if (fd !== undefined && size + bytes.length > segmentBytesMax) retire();
+    if (fd === undefined) {
+      fd = openSync(join(directory, segmentName(end.segment + 1)), NEW, 0o600);
+      end.segment += 1;
+    }
+    let wrote = 0;
+    try {
+      while (wrote < bytes.length) wrote += write(fd, bytes.subarray(wrote));
+      size += wrote;
+    } catch (error) {
+      takeBack(fd, wrote);
+      throw error;
+    }
+  };
+  const retire = (): void => {
+    if (fd !== undefined) group.add(fd, true);
+    [fd, size] = [undefined, 0];
+  };
+  const takeBack = (open: number, wrote: number): void => {
+    try {
+      ftruncateSync(open, size);
+    } catch {
+      end.torn += wrote; // the next segment's first record tells of it
+      retire();
+    }
+  };
+
+  return {
+    append: (entry) => {
+      group.check();
+      const torn = end.torn > 0 ? { torn: end.torn } : {};
+      const line = canonicalJson({ ...entry, ...torn, number: end.number + 1, previous: end.last });
+      put(Buffer.from(line));
+      if (fd !== undefined) group.add(fd, false);
+      Object.assign(end, { number: end.number + 1, last: recordHash(line.trimEnd()), torn: 0 });
+      return Buffer.from(end.last, 'hex');
+    },
+    flush: () => {
+      if (fd !== undefined) fdatasyncSync(fd);
+    },
+  };
+}
+
+function segmentName(number: number): string {
+  return `${String(number).padStart(8, '0')}.jsonl`;
+}
+
+/** Where the log ends: its last whole record, and what is left of one that a crash cut short. */
+function readEnd(directory: string): { segment: number; number: number; last: string; torn: number } {
+  const names = readdirSync(directory).filter((name) => /^\d{8}\.jsonl$/.test(name));
+  names.sort().reverse();
+  const segment = Number.parseInt(names[0] ?? '0', 10);
+  let torn = 0;
+  for (const name of names) {
+    const bytes = readFileSync(join(directory, name));
+    const end = bytes.lastIndexOf(10);
+    torn += bytes.length - (end + 1);
+    if (end < 0) continue;
+    const line = bytes.subarray(bytes.subarray(0, end).lastIndexOf(10) + 1, end);
+    return { segment, number: numberOf(line), last: recordHash(line), torn };
+  }
+  return { segment, number: 0, last: FIRST_PREVIOUS, torn };
+}
+
+/** A record that somebody spoiled does not keep the helper from going on: the chain tells of it for ever. */
+function numberOf(line: Buffer): number {
+  try {
+    const { number } = JSON.parse(line.toString());
+    return Number.isSafeInteger(number) ? number : 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** Brings written files to disk in groups, some time after the first write; closes those that are full. */
+function openGroup() {
+  const dirty = new Set<number>();
+  const full = new Set<number>();
+  let running = false;
+  let problem: Error | undefined;
+  const sync = (): void => {
+    const fds = [...dirty];
+    dirty.clear();
+    let left = fds.length;
+    const done = (fd: number, error: Error | null): void => {
+      problem ??= error ?? undefined;
+      if (!dirty.has(fd) && full.delete(fd)) closeSync(fd);
+      left -= 1;
+      if (left === 0) running = false;
+      if (left === 0 && dirty.size > 0) arm();
+    };
+    for (const fd of fds) fdatasync(fd, (error) => done(fd, error));
+  };
+  const arm = (): void => {
+    if (!running) setTimeout(sync, GROUP_MS).unref();
+    running = true;
+  };
+  return {
+    add: (fd: number, isFull: boolean): void => {
+      dirty.add(fd);
+      if (isFull) full.add(fd);
+      arm();
+    },
+    /** Throws what the disk answered to an earlier group, once. */
+    check: (): void => {
+      const error = problem;
+      problem = undefined;
+      if (error !== undefined) throw error;
+    },
+  };
+}
