@@ -7,7 +7,7 @@ import { cleanPath, isWithin } from './paths.ts';
 import { architectureOf, readProgramFile } from './program-file.ts';
 
 export type Looked = {
-  readonly process: Process;
+  readonly who: Process;
   /** Targets of mounts: what lies beneath them was not looked at. */
   readonly targets: readonly string[];
   readonly facts: Facts;
@@ -18,14 +18,14 @@ export type Looked = {
  * the kernel. Source: runc 1.1, Go os/exec LookPath; man 2 execve.
  */
 export function checkProgram(looked: Looked): void {
-  const { process } = looked;
-  const program = process.argv[0] ?? '';
+  const { who } = looked;
+  const program = who.argv[0] ?? '';
   const named = program.includes('/');
-  for (const file of process.executables) {
+  for (const file of who.executables) {
     const found = find(looked, file);
     if (found === undefined) return;
-    if (named) checkNamed(program, found, process);
-    if (found.kind === 'file' && mayExecute(found, process)) {
+    if (named) checkNamed(program, found, who);
+    if (found.kind === 'file' && mayExecute(found, who)) {
       checkFormat({ looked, file, found });
       return;
     }
@@ -38,15 +38,15 @@ export function checkProgram(looked: Looked): void {
  * `more`: other paths the plan cares for, such as targets of binds.
  */
 export function wantedLookups(looked: Looked, more: readonly string[] = []): string[] {
-  const { process, facts } = looked;
+  const { who, facts } = looked;
   const wanted = more.filter((path) => !isCovered(looked, path));
-  for (const file of process.executables) {
-    const path = resolve(process, file);
+  for (const file of who.executables) {
+    const path = resolve(who, file);
     if (isCovered(looked, path)) break;
     wanted.push(path);
     const found = Object.hasOwn(facts.lookups, path) ? facts.lookups[path] : undefined;
     if (found === undefined) break;
-    if (found.kind !== 'file' || !mayExecute(found, process)) continue;
+    if (found.kind !== 'file' || !mayExecute(found, who)) continue;
     const next = nextOf(found);
     if (next !== undefined && !isCovered(looked, next)) wanted.push(next);
     break;
@@ -54,8 +54,8 @@ export function wantedLookups(looked: Looked, more: readonly string[] = []): str
   return [...new Set(wanted)].filter((path) => !Object.hasOwn(facts.lookups, path));
 }
 
-function resolve(process: Process, file: string): string {
-  return cleanPath(file.startsWith('/') ? file : `${process.cwd}/${file}`);
+function resolve(who: Process, file: string): string {
+  return cleanPath(file.startsWith('/') ? file : `${who.cwd}/${file}`);
 }
 
 function isCovered(looked: Looked, path: string): boolean {
@@ -64,20 +64,20 @@ function isCovered(looked: Looked, path: string): boolean {
 
 /** What lies there, unless a mount does or it was not looked at. */
 function find(looked: Looked, file: string): Found | undefined {
-  const path = resolve(looked.process, file);
+  const path = resolve(looked.who, file);
   const { lookups } = looked.facts;
   const found = Object.hasOwn(lookups, path) ? lookups[path] : undefined;
   return found === undefined || isCovered(looked, path) || isCovered(looked, found.at) ? undefined : found;
 }
 
-function checkNamed(program: string, found: Found, process: Process): void {
+function checkNamed(program: string, found: Found, who: Process): void {
   if (found.kind === 'missing') {
     throw new BerthError('program_not_found', `exec: "${program}": stat ${program}: no such file or directory`);
   }
   if (found.kind === 'directory') {
     throw new BerthError('not_executable', `exec: "${program}": is a directory: permission denied`);
   }
-  if (found.kind === 'other' || !mayExecute(found, process)) {
+  if (found.kind === 'other' || !mayExecute(found, who)) {
     throw new BerthError('not_executable', `exec: "${program}": permission denied`);
   }
 }
@@ -85,10 +85,10 @@ function checkNamed(program: string, found: Found, process: Process): void {
 type FoundFile = Extract<Found, { kind: 'file' }>;
 
 /** Source: man 7 path_resolution: the first class that fits decides; root needs any execute bit. */
-function mayExecute(file: FoundFile, process: Process): boolean {
-  if (process.uid === 0) return (file.mode & 0o111) !== 0;
-  if (process.uid === file.uid) return (file.mode & 0o100) !== 0;
-  const inGroup = process.gid === file.gid || process.groups.includes(file.gid);
+function mayExecute(file: FoundFile, who: Process): boolean {
+  if (who.uid === 0) return (file.mode & 0o111) !== 0;
+  if (who.uid === file.uid) return (file.mode & 0o100) !== 0;
+  const inGroup = who.gid === file.gid || who.groups.includes(file.gid);
   return (file.mode & (inGroup ? 0o010 : 0o001)) !== 0;
 }
 

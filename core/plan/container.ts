@@ -55,8 +55,9 @@ export function wantedBinds(intent: Intent): { readonly source: string; readonly
 }
 
 function looked(launch: Launch, facts: Facts): Looked {
-  if (launch.process === undefined) return refuse('the plan has no process');
-  return { process: launch.process, targets: launch.mounts.map((mount) => mount.target), facts };
+  const { process: who } = launch;
+  if (who === undefined) return refuse('the plan has no process');
+  return { who, targets: launch.mounts.map((mount) => mount.target), facts };
 }
 
 function assemble(intent: Intent, facts: Facts): Plan {
@@ -68,8 +69,8 @@ function assemble(intent: Intent, facts: Facts): Plan {
   const mounts = planMounts({ body, facts, files: planFiles(body, facts, names) });
   const hardening = planHardening(host, wish);
   const { noNewPrivileges } = hardening.value;
-  const process = planProcess({ body, facts, hostname: names.hostname, noNewPrivileges });
-  const ids = planIds(facts, [process.value.uid, process.value.gid, ...process.value.groups]);
+  const program = planProcess({ body, facts, hostname: names.hostname, noNewPrivileges });
+  const ids = planIds(facts, [program.value.uid, program.value.gid, ...program.value.groups]);
   const namespaces = planNamespaces(wish, ids.value);
   const devices = planDevices(host, facts);
   const { rules, nodes } = devices.value;
@@ -82,7 +83,7 @@ function assemble(intent: Intent, facts: Facts): Plan {
     id: facts.id,
     root: root.value,
     mounts: mounts.value,
-    process: process.value,
+    process: program.value,
     namespaces: namespaces.value,
     hostname: ownUts ? names.hostname : '',
     domainname: ownUts ? names.domainname : '',
@@ -96,7 +97,7 @@ function assemble(intent: Intent, facts: Facts): Plan {
     { about: 'hostname', text: ownUts ? names.why : 'not set: the UTS namespace is shared' },
   ]);
   const userIds = wish.user.source.kind === 'new' ? [ids] : [];
-  const notes = gather([root, namespaces, ...userIds, first, mounts, devices, limits, hardening, process, init, stop]);
+  const notes = gather([root, namespaces, ...userIds, first, mounts, devices, limits, hardening, program, init, stop]);
   return { launch, stopSignal: stop.value, ...notes };
 }
 

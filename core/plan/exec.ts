@@ -23,16 +23,16 @@ export type ExecPlan = {
 export function planExec(intent: ExecIntent, { facts, execId, hostname }: ExecFacts): ExecPlan {
   const { exec, body } = intent;
   const seccomp = planSeccomp(body.HostConfig);
-  const process = planProcess({ body, facts, exec, hostname, noNewPrivileges: seccomp.noNewPrivileges });
+  const program = planProcess({ body, facts, exec, hostname, noNewPrivileges: seccomp.noNewPrivileges });
   return {
     exec: {
       container: facts.id,
       id: execId,
-      process: process.value,
+      process: program.value,
       hardening: { seccomp: seccomp.value, maskedPaths: [], readOnlyPaths: [], sysctls: [] },
       stdio: planStdio({ tty: exec.Tty, stdin: exec.AttachStdin, size: exec.ConsoleSize ?? [] }),
     },
-    reasons: [...process.reasons, ...seccomp.reasons],
-    warnings: process.warnings,
+    reasons: [...program.reasons, ...seccomp.reasons],
+    warnings: program.warnings,
   };
 }
