@@ -13,6 +13,7 @@ export type Code =
   | 'internal'
   | 'launch_failed'
   | 'name_in_use'
+  | 'no_space'
   | 'not_executable'
   | 'not_implemented'
   | 'program_not_found'
