@@ -26,7 +26,7 @@ export type Explained = {
 type Line = { readonly text: string; readonly why?: string | undefined };
 type Why = (about: string) => string | undefined;
 
-const WHY_COLUMN = 64;
+const WHY_COLUMN = 70;
 
 /** The plan in the order in which it is carried out: namespaces, root, volumes, pivot, limits, hardening, process, exec. */
 export function explainPlan(plan: Explained, cgroup: Pick<CgroupHost, 'version'>): string {
@@ -92,7 +92,14 @@ function namespaceLines(launch: Launch, why: Why): Line[] {
     ...((unshare & ~known) === 0n ? [] : [{ text: `unknown bits 0x${(unshare & ~known).toString(16)}` }]),
     ...odd.map((one) => ({ text: `unknown namespace 0x${one.namespace.toString(16)} of ${one.container}` })),
   ];
-  return [...lines, ...strange, { text: `ids     ${uidCount} mapped from 0`, why: why('ids') }];
+  return [
+    ...lines,
+    ...strange,
+    {
+      text: `ids     ${uidCount === 0n ? 'those of the user namespace it lives in' : `${uidCount} mapped from 0`}`,
+      why: why('ids'),
+    },
+  ];
 }
 
 function rootLines(root: Root, why: Why): Line[] {
@@ -122,7 +129,7 @@ function mountLines(mount: Mount, why: Why): Line[] {
     mount.noDev ? 'nodev' : 'dev',
     mount.noExec ? 'noexec' : 'exec',
   ];
-  const head = { text: `${sourceText(mount).padEnd(18)} ${mount.target.padEnd(18)} ${flags.join(',')}` };
+  const head = { text: `${mount.target.padEnd(18)} ${flags.join(',').padEnd(22)} ${sourceText(mount)}` };
   const content = mount.source?.$case === 'file' ? contentLines(mount.source.value.content) : [];
   return [{ ...head, why: why(`mount ${mount.target}`) }, ...content];
 }
@@ -196,7 +203,7 @@ function nameLines(launch: Launch, why: Why): Line[] {
 
 function limitLines(limits: Limits | undefined, cgroup: Pick<CgroupHost, 'version'>, why: Why): Line[] {
   const files: CgroupFile[] = limits === undefined ? [] : cgroupFiles(limits, cgroup.version);
-  if (files.length === 0) return [{ text: 'no limit: the files keep the kernel’s defaults' }];
+  if (files.length === 0) return [{ text: "no limit: the files keep the kernel's defaults" }];
   return files.map(({ file, value, about }) => ({
     text: `${file.padEnd(32)} ${value}`,
     why: about.map(why).filter(Boolean).join('; ') || undefined,

@@ -2,7 +2,7 @@
 import type { HostConfig } from '../spec/docker-config.ts';
 import type { Facts, JoinedFacts } from './facts.ts';
 import { impliedUser, NEEDS_USER, type NsWanted, type NsWish, short } from './namespaces.ts';
-import { refuse } from './reason.ts';
+import { notYet, refuse } from './reason.ts';
 
 type Mode =
   | { readonly kind: 'default' }
@@ -113,7 +113,9 @@ function wantedNet(text: string, facts: Facts): NsWanted {
   }
   if (text === 'none') return { ...alone, why: '--network=none: a loopback device and nothing else' };
   if (text === 'host') return { source: { kind: 'host' }, why: '--network=host' };
-  return refuse(`network ${text} not found`, 'networks other than none, host and container:NAME are not there yet');
+  const hint = 'use none, host or container:NAME';
+  if (text === 'bridge') return notYet('network bridge is not there yet', hint);
+  return refuse(`network ${text} not found`, `networks of one's own are not there yet: ${hint}`);
 }
 
 function shared(flag: string, ref: string, facts: Facts): NsWanted {

@@ -55,7 +55,7 @@ function kernelMounts(body: ContainerCreateBody): Planned[] {
       why: `of the network namespace; ${readOnlyWhy}`,
     },
     {
-      mount: { ...kernel(KernelFilesystem.KERNEL_FILESYSTEM_DEV, '/dev'), noDev: false },
+      mount: { ...kernel(KernelFilesystem.KERNEL_FILESYSTEM_DEV, '/dev'), noDev: false, noExec: false },
       why: 'a tmpfs that the helper fills: mknod is refused in a user namespace',
     },
     {

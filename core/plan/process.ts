@@ -75,7 +75,7 @@ export function planProcess(asked: ProcessAsked): Noted<Process> {
     cwd: cwd.value,
     uid: user.value.uid,
     gid: user.value.gid,
-    groups: [...user.value.groups],
+    groups: mappableGroups(user.value.groups, asked),
     rlimits: rlimits.value,
     capabilities: capabilities.value,
     noNewPrivileges: asked.noNewPrivileges,
@@ -88,6 +88,15 @@ export function planProcess(asked: ProcessAsked): Noted<Process> {
 
 function firstOf(...texts: readonly (string | undefined)[]): string {
   return texts.find((text) => text !== undefined && text !== '') ?? '';
+}
+
+/** Who has one id alone cannot set groups at all. Source: man 7 user_namespaces, setgroups. */
+function mappableGroups(groups: readonly number[], { body, facts }: ProcessAsked): number[] {
+  const { rootless, uidCountMax } = facts.host;
+  if (!rootless || uidCountMax > 1) return [...groups];
+  if ((body.HostConfig.GroupAdd ?? []).length > 0)
+    refuse('--group-add: a rootless user with one id has no groups to give');
+  return [];
 }
 
 function containerArgv(body: ContainerCreateBody, facts: Facts): Noted<string[]> {
