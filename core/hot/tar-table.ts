@@ -1,5 +1,5 @@
 // What both tar indexers share: the interface of a core, the sentences of its errors, and the table collected from it.
-import { latin1, LIMITS, REC, RECORD_BYTES } from '../spec/layer-index.ts';
+import { type LayerIndex, latin1, LIMITS, REC, RECORD_BYTES } from '../spec/layer-index.ts';
 
 /** Most bytes one feed() takes. */
 export const FEED_BYTES = 1 << 20;
@@ -63,18 +63,8 @@ export class TarError extends Error {
   }
 }
 
-/** The whole table: what a layer's index holds after its header. */
-export type TarTable = {
-  entries: number;
-  tarBytes: number;
-  highestUid: number;
-  highestGid: number;
-  droppedXattrs: number;
-  records: Uint8Array;
-  pool: Uint8Array;
-};
-
-export type TarIndexer = { write(chunk: Uint8Array): void; end(): TarTable };
+/** What takes a tar in any chunks and gives, at the end, what its index holds. */
+export type TarIndexer = { write(chunk: Uint8Array): void; end(): LayerIndex };
 
 /** Feeds a core and collects its table within LIMITS. write() and end() throw TarError. */
 export function collectTar(core: TarCore): TarIndexer {

@@ -1,5 +1,6 @@
 // The worker's errors: every failure is one line for a person and a status for the helper.
 import { BerthError } from '../base/errors.ts';
+import { TarError } from '../hot/tar-table.ts';
 import type { Status } from '../spec/layer-index.ts';
 
 /** A failure of the worker with the status its result carries. */
@@ -14,6 +15,7 @@ export class LayerFault extends Error {
 /** The status and the sentence of anything thrown: a bad index is bad input, a failed system call is io, the rest is a bug. */
 export function statusOf(error: unknown): { status: Status; message: string } {
   if (error instanceof LayerFault) return { status: error.status, message: error.message };
+  if (error instanceof TarError) return { status: error.limit ? 'limit' : 'input', message: error.message };
   if (error instanceof BerthError) return { status: 'input', message: error.message };
   if (error instanceof Error && 'syscall' in error) return { status: 'io', message: error.message };
   return { status: 'internal', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };

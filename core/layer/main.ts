@@ -17,31 +17,49 @@
 // another code, no result) is a crash and counts as a failure. Standard output is not used. There is no progress to report: whoever feeds
 // descriptor 3 knows how much was taken.
 import { writeSync } from 'node:fs';
-import { emptyResult, encodeResult, MODE, type Mode, type WorkerResult } from '../spec/layer-index.ts';
+import { unreachable } from '../base/brand.ts';
+import { emptyResult, encodeResult, LIMITS, MODE, type Mode, type WorkerResult } from '../spec/layer-index.ts';
 import { FD } from './descriptor.ts';
 import { LayerFault, oneLine, statusOf } from './fault.ts';
 import { hashFile } from './hash.ts';
+import { mergeImage } from './image.ts';
+import { importLayer } from './import.ts';
+
+/** The whole number of argv[3] within bounds. */
+function argument(most: number, least: number): number {
+  const text = process.argv[3] ?? '';
+  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= least && value <= most))
+    throw new LayerFault('internal', `argument "${text}" is not a number from ${least} to ${most}`);
+  return value;
+}
 
 async function run(mode: Mode): Promise<WorkerResult> {
   switch (mode) {
     case 'hash':
       return hashFile();
-    default:
+    case 'import':
+      return await importLayer(argument(Number.MAX_SAFE_INTEGER, 0));
+    case 'merge':
+      return mergeImage(argument(LIMITS.layers, 1));
+    case 'unpack':
       throw new LayerFault('internal', `mode "${mode}" is not there`);
+    default:
+      return unreachable(mode);
   }
 }
 
 async function main(): Promise<void> {
   const mode = process.argv[2] as Mode;
+  const known = Object.hasOwn(MODE, mode);
   try {
-    if (MODE[mode] === undefined)
-      throw new LayerFault('internal', `unknown mode "${mode}"; known are ${Object.keys(MODE).join(', ')}`);
+    if (!known) throw new LayerFault('internal', `unknown mode "${mode}"; known are ${Object.keys(MODE).join(', ')}`);
     writeSync(FD.result, encodeResult(await run(mode)));
   } catch (error) {
     const { status, message } = statusOf(error);
-    writeSync(2, `berth layer ${mode}: ${oneLine(message)}\n`);
     process.exitCode = 1;
-    if (MODE[mode] !== undefined) writeSync(FD.result, encodeResult(emptyResult(mode, status)));
+    writeSync(2, `berth layer ${mode}: ${oneLine(message)}\n`);
+    if (known) writeSync(FD.result, encodeResult(emptyResult(mode, status)));
   }
 }
 

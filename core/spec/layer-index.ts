@@ -268,6 +268,31 @@ export function layerEntry(index: LayerIndex, i: number): LayerEntry {
   };
 }
 
+/** A stretch of a file's bytes: where in the file, how many, where in its layer's tar. What no extent covers is a hole of zeros. */
+export type Extent = { offset: number; length: number; tarOffset: number };
+
+/** The extents of a file, in order. Throws store_damaged when they do not lie within the file and its stored bytes. */
+export function extentsOf(file: { size: number; stored: number; dataOff: number; segments: Uint8Array }): Extent[] {
+  const { size, stored, dataOff, segments } = file;
+  if (segments.length === 0) {
+    if (stored !== 0 && stored !== size) throw damaged('the size of a file is not what is stored of it');
+    return stored === 0 ? [] : [{ offset: 0, length: size, tarOffset: dataOff }];
+  }
+  const view = viewOf(segments);
+  const extents: Extent[] = [];
+  let tarOffset = dataOff;
+  let end = 0;
+  for (let at = 0; at < segments.length; at += 16) {
+    const [offset, length] = [Number(view.getBigUint64(at, true)), Number(view.getBigUint64(at + 8, true))];
+    if (offset < end || length === 0 || offset + length > size) throw damaged('a sparse map is out of order');
+    extents.push({ offset, length, tarOffset });
+    tarOffset += length;
+    end = offset + length;
+  }
+  if (tarOffset !== dataOff + stored) throw damaged('a sparse map does not add up');
+  return extents;
+}
+
 /** The extended attributes of an entry by name (latin1), the last of two equal names winning. Throws store_damaged. */
 export function xattrsOf(bytes: Uint8Array): Map<string, Uint8Array> {
   const found = new Map<string, Uint8Array>();
