@@ -17,13 +17,17 @@ export const root: Need = {
 
 /** A user namespace made without root. */
 export const userNamespaces: Need = {
-  reason: 'needs unprivileged user namespaces (user.max_user_namespaces above 0, no AppArmor or seccomp rule against them)',
+  reason:
+    'needs unprivileged user namespaces (user.max_user_namespaces above 0, no AppArmor or seccomp rule against them)',
   met: () => canMakeNamespaces(['--user', '--map-root-user', '--mount']),
 };
 
 /** A program on PATH; `from` is Debian's package that has it. */
 export function tool(name: string, from: string = name): Need {
-  return { reason: `needs ${name} (Debian package ${from})`, met: () => spawnSync('sh', ['-c', `command -v ${name}`], { stdio: 'ignore' }).status === 0 };
+  return {
+    reason: `needs ${name} (Debian package ${from})`,
+    met: () => spawnSync('sh', ['-c', `command -v ${name}`], { stdio: 'ignore' }).status === 0,
+  };
 }
 
 /** The first of the needs that is not met; undefined when all are. */

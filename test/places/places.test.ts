@@ -23,8 +23,12 @@ function copyFor(uid: number): string {
 
 /** Mounts, control groups and processes that carry the name of one of our instances. */
 function leftovers(): string {
-  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n').filter((line) => /berth/.test(line) && !/berth-place/.test(line));
-  const groups = spawnSync('find', ['/sys/fs/cgroup', '-maxdepth', '2', '-name', 'berth*'], { encoding: 'utf8' }).stdout.trim();
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .filter((line) => /berth/.test(line) && !/berth-place/.test(line));
+  const groups = spawnSync('find', ['/sys/fs/cgroup', '-maxdepth', '2', '-name', 'berth*'], {
+    encoding: 'utf8',
+  }).stdout.trim();
   return [...mounts, groups].filter(Boolean).join('\n');
 }
 
@@ -36,7 +40,22 @@ suite('npm run demo and npm test', [needsRoot, tool('setpriv', 'util-linux'), to
   afterAll(() => rmSync(place, { recursive: true, force: true }));
 
   const asStranger = (...command: string[]): ReturnType<typeof spawnSync> =>
-    spawnSync('setpriv', ['--reuid', String(UID), '--regid', String(UID), '--clear-groups', 'env', '-i', `PATH=${process.env['PATH']}`, 'HOME=/nonexistent', ...command], { cwd: join(place, 'berth'), encoding: 'utf8', timeout: 900_000 });
+    spawnSync(
+      'setpriv',
+      [
+        '--reuid',
+        String(UID),
+        '--regid',
+        String(UID),
+        '--clear-groups',
+        'env',
+        '-i',
+        `PATH=${process.env['PATH']}`,
+        'HOME=/nonexistent',
+        ...command,
+      ],
+      { cwd: join(place, 'berth'), encoding: 'utf8', timeout: 900_000 },
+    );
 
   test('demo as root runs the container with the helper and leaves nothing', () => {
     const before = leftovers();
@@ -70,7 +89,10 @@ suite('inside a locked-down container', [needsRoot, tool('dockerd', 'docker.io')
     dir = mkdtempSync(join(tmpdir(), 'berth-locked-'));
     place = copyFor(0);
     daemon = await startDockerd(dir);
-    execFileSync('sh', ['-c', `mkdir ${dir}/empty && tar -C ${dir}/empty -c . | DOCKER_HOST=${daemon.host} docker import - berth-locked:1`]);
+    execFileSync('sh', [
+      '-c',
+      `mkdir ${dir}/empty && tar -C ${dir}/empty -c . | DOCKER_HOST=${daemon.host} docker import - berth-locked:1`,
+    ]);
   }, 300_000);
   afterAll(async () => {
     await daemon?.stop();
@@ -78,10 +100,42 @@ suite('inside a locked-down container', [needsRoot, tool('dockerd', 'docker.io')
   }, 60_000);
 
   const inside = (...command: string[]): ReturnType<typeof spawnSync> => {
-    const shared = ['/usr', '/bin', '/sbin', '/lib', '/lib64', '/etc', dirname(dirname(execFileSync('sh', ['-c', 'readlink -f "$(command -v npm)"'], { encoding: 'utf8' }).trim()))];
-    const binds = [...new Set(shared)].filter((path, _, all) => !all.some((other) => other !== path && path.startsWith(`${other}/`))).flatMap((path) => ['-v', `${path}:${path}:ro`]);
-    const args = ['run', '--rm', '--network', 'none', ...binds, '--tmpfs', '/tmp:exec,mode=1777', '-v', `${place}:/place`, '-w', '/place/berth', '-e', `PATH=${process.env['PATH']}`, '-e', 'HOME=/tmp', 'berth-locked:1', ...command];
-    return spawnSync('docker', args, { env: { ...process.env, DOCKER_HOST: daemon.host }, encoding: 'utf8', timeout: 900_000 });
+    const shared = [
+      '/usr',
+      '/bin',
+      '/sbin',
+      '/lib',
+      '/lib64',
+      '/etc',
+      dirname(dirname(execFileSync('sh', ['-c', 'readlink -f "$(command -v npm)"'], { encoding: 'utf8' }).trim())),
+    ];
+    const binds = [...new Set(shared)]
+      .filter((path, _, all) => !all.some((other) => other !== path && path.startsWith(`${other}/`)))
+      .flatMap((path) => ['-v', `${path}:${path}:ro`]);
+    const args = [
+      'run',
+      '--rm',
+      '--network',
+      'none',
+      ...binds,
+      '--tmpfs',
+      '/tmp:exec,mode=1777',
+      '-v',
+      `${place}:/place`,
+      '-w',
+      '/place/berth',
+      '-e',
+      `PATH=${process.env['PATH']}`,
+      '-e',
+      'HOME=/tmp',
+      'berth-locked:1',
+      ...command,
+    ];
+    return spawnSync('docker', args, {
+      env: { ...process.env, DOCKER_HOST: daemon.host },
+      encoding: 'utf8',
+      timeout: 900_000,
+    });
   };
 
   test('demo prints the plan and what to change, and exits 1', () => {

@@ -28,7 +28,9 @@ test('every import is allowed by the table', () => {
     for (const { target, specifier, typeOnly } of imports(file)) {
       if (!target) continue;
       const to = folderOf(target);
-      const ok = to === folder || allowed.some((name) => name === to || (name.endsWith('/*') && to.startsWith(name.slice(0, -1))));
+      const ok =
+        to === folder ||
+        allowed.some((name) => name === to || (name.endsWith('/*') && to.startsWith(name.slice(0, -1))));
       if (!ok) bad.push(`${file} imports ${typeOnly ? 'type ' : ''}${specifier}`);
     }
   }
@@ -40,7 +42,10 @@ test('npm packages are imported only where the list allows', () => {
   for (const file of sources)
     for (const { target, specifier } of imports(file)) {
       if (target || specifier.startsWith('node:')) continue;
-      const name = specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/');
+      const name = specifier
+        .split('/')
+        .slice(0, specifier.startsWith('@') ? 2 : 1)
+        .join('/');
       if (!NPM[name]?.includes(folderOf(file))) bad.push(`${file} imports ${specifier}`);
     }
   expect(bad).toEqual([]);
@@ -50,8 +55,18 @@ test('pure folders use no node: module, no clock, no random, no global of the pr
   const pure = sources.filter((file) => PURE.includes(folderOf(file)));
   expect(pure.length).toBeGreaterThan(20);
   const bad = pure.flatMap((file) => {
-    const code = text(file).replace(/\/\*[\s\S]*?\*\//g, '').replace(/\/\/.*$/gm, '');
-    const why = [/from 'node:(?!buffer)/, /\bDate\.now\(/, /\bnew Date\(\)/, /\bMath\.random\(/, /\bprocess\./, /\bperformance\./, /\brequire\(/].filter((pattern) => pattern.test(code));
+    const code = text(file)
+      .replace(/\/\*[\s\S]*?\*\//g, '')
+      .replace(/\/\/.*$/gm, '');
+    const why = [
+      /from 'node:(?!buffer)/,
+      /\bDate\.now\(/,
+      /\bnew Date\(\)/,
+      /\bMath\.random\(/,
+      /\bprocess\./,
+      /\bperformance\./,
+      /\brequire\(/,
+    ].filter((pattern) => pattern.test(code));
     return why.map((pattern) => `${file}: ${pattern}`);
   });
   expect(bad).toEqual([]);
@@ -59,7 +74,9 @@ test('pure folders use no node: module, no clock, no random, no global of the pr
 
 test('imports name the defining file with its ending, and no file only re-exports', () => {
   const bad = sources.flatMap((file) => [
-    ...imports(file).filter(({ target }) => target && !/\.(ts|wasm|json|cjs)$/.test(target)).map(({ specifier }) => `${file} imports ${specifier}`),
+    ...imports(file)
+      .filter(({ target }) => target && !/\.(ts|wasm|json|cjs)$/.test(target))
+      .map(({ specifier }) => `${file} imports ${specifier}`),
     ...(/^\s*export\s+(\*|\{[^}]*\})\s+from/m.test(text(file)) ? [`${file} re-exports`] : []),
     ...(/(^|\/)index\.ts$/.test(file) ? [`${file} is a barrel`] : []),
   ]);

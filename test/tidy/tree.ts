@@ -7,7 +7,11 @@ export const root = new URL('../..', import.meta.url).pathname;
 
 /** Tracked and new files (paths from the root) whose name ends in `ending`, beneath the given folders. */
 export function files(ending: string, ...folders: string[]): string[] {
-  const out = execFileSync('git', ['-c', `safe.directory=${root.replace(/\/$/, '')}`, 'ls-files', '-co', '--exclude-standard', '--', ...folders], { cwd: root, encoding: 'utf8' });
+  const out = execFileSync(
+    'git',
+    ['-c', `safe.directory=${root.replace(/\/$/, '')}`, 'ls-files', '-co', '--exclude-standard', '--', ...folders],
+    { cwd: root, encoding: 'utf8' },
+  );
   return [...new Set(out.split('\n'))].filter((file) => file.endsWith(ending) && existsSync(join(root, file))).sort();
 }
 
@@ -18,15 +22,29 @@ export function text(file: string): string {
 /** The folders of the import table and what each may import. Source: ARCHITECTURE.md, "Folders and who may import whom". */
 export function importTable(): Map<string, string[]> {
   const rows = [...text('ARCHITECTURE.md').matchAll(/^\| `((?:core|helper|proto)\/[a-z]+)` \| [^|]* \|([^|]*)\|$/gm)];
-  return new Map(rows.map(([, folder = '', allowed = '']) => [folder, [...allowed.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name)]));
+  return new Map(
+    rows.map(([, folder = '', allowed = '']) => [
+      folder,
+      [...allowed.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name),
+    ]),
+  );
 }
 
-export type Import = { readonly from: string; readonly specifier: string; readonly target: string | undefined; readonly typeOnly: boolean };
+export type Import = {
+  readonly from: string;
+  readonly specifier: string;
+  readonly target: string | undefined;
+  readonly typeOnly: boolean;
+};
 
 /** Every static and dynamic import of a file; `target` is the path from the root for relative ones. */
 export function imports(file: string): Import[] {
   const source = text(file).replace(/\/\*[\s\S]*?\*\//g, '');
-  const found = [...source.matchAll(/^\s*(?:import|export)\s+(type\s)?[^'"`;]*?from\s+'([^']+)'/gm), ...source.matchAll(/^\s*import()\s+'([^']+)'/gm), ...source.matchAll(/\bimport()\('([^']+)'\)/g)];
+  const found = [
+    ...source.matchAll(/^\s*(?:import|export)\s+(type\s)?[^'"`;]*?from\s+'([^']+)'/gm),
+    ...source.matchAll(/^\s*import()\s+'([^']+)'/gm),
+    ...source.matchAll(/\bimport()\('([^']+)'\)/g),
+  ];
   return found.map(([, type, specifier = '']) => ({
     from: file,
     specifier,
