@@ -73,7 +73,7 @@ function encodeRecord(words: Uint32Array, index: number, context: Context): void
     const to = at + FIELD.args + 8 * k;
     if (typeof arg === 'number' || typeof arg === 'bigint') putNumber(words, to, arg);
     else if (arg.kind === 'result') sources[k] = arg.record;
-    else if (arg.kind === 'word') sources[k] = WORD_SOURCE | wordIndex(dataAt + arg.data.offset);
+    else if (arg.kind === 'word') sources[k] = WORD_SOURCE | wordIndex(offsetOf(arg.data, dataAt));
     else putNumber(words, to, addressOf(arg, context));
   }
   words[(at + FIELD.index) >> 2] = context.reportFrom + index;
@@ -95,8 +95,12 @@ function recordOf(record: number, what: string): number {
 }
 
 function addressOf(target: Data | Slot, { base, dataAt }: Places): number {
-  if (target.kind === 'data') return base + dataAt + target.offset;
+  if (target.kind !== 'slot') return base + offsetOf(target, dataAt);
   return base + RECORD_BYTES * recordOf(target.label.record, 'slot') + target.field;
+}
+
+function offsetOf({ kind, offset }: Data, dataAt: number): number {
+  return kind === 'data' ? dataAt + offset : offset;
 }
 
 /** Writes 64 bits; numbers are whole, negative ones in two's complement. Faster than BigInt64Array for what is nearly always small. */

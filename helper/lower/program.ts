@@ -1,8 +1,8 @@
 // A program of the launcher under construction: a table of records (one system call each) and the bytes they point to. What a record can say is
 // all that the new process can do: call the kernel with constants, addresses in the program and earlier results; compare the answer; jump.
 
-/** The address of bytes of the program. */
-export type Data = { readonly kind: 'data'; readonly offset: number; readonly length: number };
+/** The address of bytes of the program: of its data, or of the header's unused part. */
+export type Data = { readonly kind: 'data' | 'header'; readonly offset: number; readonly length: number };
 /** What an earlier record returned. */
 export type Result = { readonly kind: 'result'; readonly record: number };
 /** The unsigned 32-bit number that lies at that address when the record runs. */
@@ -59,6 +59,8 @@ export type Program = {
   /** Names a descriptor of the helper: it is open in the process under the same number. */
   readonly use: (descriptor: number) => number;
   readonly here: (label: Label) => void;
+  /** A few bytes that a Word can always reach, however large the program is. */
+  readonly scratch: Data;
 };
 
 /** A new, empty program that reports on the descriptor. */
@@ -96,6 +98,7 @@ export function createProgram(status: number): Program {
     chunks,
     pointers,
     descriptors,
+    scratch: { kind: 'header', offset: 16, length: 80 },
     call,
     data,
     string,
@@ -125,7 +128,7 @@ export function newLabel(): Label {
 
 /** The address `offset` bytes into the data. */
 export function within(data: Data, offset: number): Data {
-  return { kind: 'data', offset: data.offset + offset, length: data.length - offset };
+  return { kind: data.kind, offset: data.offset + offset, length: data.length - offset };
 }
 
 /** The bytes of unsigned 64-bit numbers; negative ones in two's complement. */

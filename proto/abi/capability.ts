@@ -46,3 +46,5 @@ export const CAP_NAMES: readonly string[] = [
   'BPF',
   'CHECKPOINT_RESTORE',
 ];
+export const CAP_SYS_ADMIN = 21;
+export const LINUX_CAPABILITY_VERSION_3 = 0x20080522;

@@ -1,0 +1,62 @@
+// An exec: a process in a running container. The first process only prepares its child's pid namespace; the child is visible in the container from its
+// first instant, so it is the launcher from the start, with memory of the host's user namespace, and joins the others itself, the user namespace last.
+import { ENOTDIR } from '../../proto/abi/errno.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
+import { DEVPTS_SUPER_MAGIC } from '../../proto/abi/magic.ts';
+import { CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
+import { SYS_fstatfs, SYS_setns } from '../../proto/abi/unistd.ts';
+import type { CheckedExec } from '../decode/checked.ts';
+import { close, directoryFlags, openInRoot } from './calls.ts';
+import { lowerExecute } from './execute.ts';
+import type { ExecHost } from './host.ts';
+import { becomeUser, lowerHardening, raiseLimits, settleLimits } from './identity.ts';
+import type { Lowered } from './launch.ts';
+import { becomeRoot, cloneProcess, enterCgroups, lowerUndumpable } from './namespaces.ts';
+import { ADD, createProgram, newLabel, type Program, type Result } from './program.ts';
+import { controlTerminal, lowerStdio } from './stdio.ts';
+
+const BEFORE_CLONE = CLONE_NEWPID | CLONE_NEWTIME;
+const STATFS_BYTES = 120;
+
+/** Makes the program of an exec. */
+export function lowerExec(plan: CheckedExec, host: ExecHost): Lowered {
+  const program = createProgram(host.status);
+  const { process, stdio, hardening } = plan;
+  const container = program.use(host.container);
+  lowerUndumpable(program);
+  raiseLimits(program, process);
+  enterCgroups(program, host.cgroups);
+  join(program, container, host.namespaces & BEFORE_CLONE);
+  const groups = host.cgroups.kind === 'v1' ? host.cgroups.groups.map(({ directory }) => directory) : [];
+  cloneProcess(program, { flags: 0, close: [0, ...groups] });
+  join(program, container, host.namespaces & ~BEFORE_CLONE & ~CLONE_NEWUSER);
+  join(program, container, host.namespaces & CLONE_NEWUSER);
+  if ((host.namespaces & CLONE_NEWUSER) !== 0) becomeRoot(program, host.machine.rootless);
+  close(program, container);
+  const devpts = stdio.tty ? openDevpts(program, host) : undefined;
+  const terminal = lowerStdio(program, { stdio, host: host.stdio, devpts });
+  if (terminal !== undefined) controlTerminal(program);
+  settleLimits(program, process);
+  becomeUser(program, process, host.machine);
+  lowerHardening(program, process, { seccomp: hardening.seccomp, machine: host.machine });
+  lowerExecute(program, process);
+  return host.cgroups.kind === 'v2' ? { program, start: { cgroup: host.cgroups.directory } } : { program, start: {} };
+}
+
+function join(program: Program, container: number, namespaces: number): void {
+  if (namespaces !== 0) program.call(SYS_setns, [container, namespaces >>> 0], { step: 'join the container' });
+}
+
+/** The container's /dev/pts, if it is a devpts: any instance its root could put there is its own, and nobody can make files in one. */
+function openDevpts(program: Program, host: ExecHost): Result {
+  const step = 'find the terminals of the container in /dev/pts';
+  const right = newLabel();
+  const flags = directoryFlags(host.machine.arch);
+  const directory = openInRoot(program, { at: AT_FDCWD, path: '/dev/pts', flags, step });
+  const statfs = program.data(new Uint8Array(STATFS_BYTES));
+  program.call(SYS_fstatfs, [directory, statfs], { step });
+  program.call(ADD, [{ kind: 'word', data: statfs }, 0], { on: [DEVPTS_SUPER_MAGIC, right] });
+  program.fail(ENOTDIR, `${step}: it is not a devpts`);
+  program.here(right);
+  return directory;
+}

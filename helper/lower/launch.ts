@@ -1,0 +1,76 @@
+// A launch: from the checked plan and what the ops have prepared to the program of two processes. The order is the safety argument (SECURITY, rules 7
+// and 8); checkProgram proves it once more over the finished table.
+import { MNT_DETACH, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.ts';
+import { SYS_fchdir, SYS_pivot_root, SYS_umask, SYS_umount2 } from '../../proto/abi/unistd.ts';
+import type { CheckedLaunch } from '../decode/checked.ts';
+import { attach, attachAt, cloneMount, close, openWithin, setAttributes } from './calls.ts';
+import type { Context } from './context.ts';
+import { lowerExecute, lowerInit } from './execute.ts';
+import type { LaunchHost } from './host.ts';
+import { becomeUser, lowerHardening, raiseLimits, settleLimits } from './identity.ts';
+import { lowerMasks, lowerSysctls } from './masks.ts';
+import { attachMounts, makeTarget, type Prepared, prepareMounts } from './mounts.ts';
+import { cloneFlags, cloneProcess, enterCgroups, enterNamespaces, lowerNames, lowerUndumpable } from './namespaces.ts';
+import { createProgram, type Program, type Result } from './program.ts';
+import { lowerRoot } from './root.ts';
+import { controlTerminal, lowerStdio } from './stdio.ts';
+
+/** A program, and how its process is to be started. */
+export type Lowered = { readonly program: Program; readonly start: { readonly cgroup?: number } };
+
+/** Makes the program of a launch. Throws Refused for a plan that cannot be done with what the host has prepared. */
+export function lowerLaunch(plan: CheckedLaunch, host: LaunchHost): Lowered {
+  const program = createProgram(host.status);
+  const context = { program, plan, host };
+  lowerUndumpable(program);
+  raiseLimits(program, plan.process);
+  enterCgroups(program, host.cgroups);
+  program.call(SYS_umask, [0], { step: 'set umask' });
+  const prepared = prepareMounts(context);
+  const root = lowerRoot(context);
+  enterNamespaces(context);
+  const kept = new Set([host.status, ...(host.stdio.kind === 'tty' ? [host.stdio.socket] : host.stdio.descriptors)]);
+  const unneeded = [...program.descriptors].filter((descriptor) => !kept.has(descriptor));
+  cloneProcess(program, { flags: cloneFlags(context), close: [0, ...unneeded] });
+  lowerInside(context, root, prepared);
+  return host.cgroups.kind === 'v2' ? { program, start: { cgroup: host.cgroups.directory } } : { program, start: {} };
+}
+
+/** The second process. */
+function lowerInside(context: Context, root: Result, prepared: Prepared): void {
+  const { program, plan, host } = context;
+  const { process, hardening } = plan;
+  attachAt(program, root, { path: '/root', step: 'attach the root file system' });
+  const own = attachMounts(context, root, prepared);
+  lowerSysctls(context);
+  lowerMasks(context, own);
+  lowerNames(context);
+  if (process.cwd !== '/') {
+    const step = `make the working directory ${process.cwd}`;
+    close(program, makeTarget(context, root, { path: process.cwd, file: false, step }));
+  }
+  const terminal = lowerStdio(program, { stdio: plan.stdio, host: host.stdio, devpts: own.devpts });
+  if (terminal !== undefined && prepared.dev !== undefined) attachConsole(context, terminal, prepared.dev.mount);
+  if (terminal !== undefined && !plan.init) controlTerminal(program);
+  enterRoot(context, root);
+  settleLimits(program, process);
+  becomeUser(program, process, host.machine);
+  lowerHardening(program, process, { seccomp: hardening.seccomp, machine: host.machine });
+  if (plan.init) lowerInit(program, process, plan.stdio.tty);
+  lowerExecute(program, process);
+}
+
+function attachConsole({ program }: Context, terminal: Result, dev: Result): void {
+  const step = 'mount /dev/console';
+  const clone = cloneMount(program, { at: terminal, step });
+  attach(program, clone, { target: openWithin(program, { at: dev, path: 'console', step }), step });
+}
+
+/** From here on nothing but the container's root can be reached: the seed is detached, and the working directory is in the root. */
+function enterRoot({ program, plan }: Context, root: Result): void {
+  const step = 'enter the root file system';
+  if (plan.root.readOnly) setAttributes(program, root, { set: MOUNT_ATTR_RDONLY, step: 'make the root read-only' });
+  program.call(SYS_fchdir, [root], { step });
+  program.call(SYS_pivot_root, ['.', '.'], { step });
+  program.call(SYS_umount2, ['.', MNT_DETACH], { step });
+}

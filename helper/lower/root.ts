@@ -1,0 +1,95 @@
+// The root file system, as a detached mount, made by the first process with the host's rights and before anything of the container runs. Layers and
+// the writable layer are found by descriptor or by our own names beneath it, never by a path of the request; layers are shown with the container's
+// owners through an idmap, the writable layer belongs to them and is not idmapped (overlayfs would silently become read-only).
+import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
+import { MNT_DETACH, MOUNT_ATTR_IDMAP, MOUNT_ATTR_NODEV, MS_NODEV, MS_PRIVATE } from '../../proto/abi/mount.ts';
+import { CLONE_NEWNS } from '../../proto/abi/sched.ts';
+import { SYS_mount, SYS_setns, SYS_umount2, SYS_unshare } from '../../proto/abi/unistd.ts';
+import {
+  attachAt,
+  cloneMount,
+  close,
+  closeAll,
+  directoryFlags,
+  newFilesystem,
+  openWithin,
+  type Setting,
+  setAttributes,
+} from './calls.ts';
+import type { Context } from './context.ts';
+import type { RootSource } from './host.ts';
+import type { Result } from './program.ts';
+
+const STEP = 'make the root file system';
+
+/** Makes the root, and enters the seed's mount namespace on the way. Must be the last that needs the host's. */
+export function lowerRoot(context: Context): Result {
+  const { program, host } = context;
+  const { root } = host;
+  if (root.kind === 'directory') {
+    const tree = cloneMount(program, { at: program.use(root.directory), step: STEP });
+    const idmap = root.idmap === undefined ? {} : { userNamespace: program.use(root.idmap) };
+    const set = MOUNT_ATTR_NODEV | (root.idmap === undefined ? 0 : MOUNT_ATTR_IDMAP);
+    setAttributes(program, tree, { set, propagation: MS_PRIVATE, ...idmap, step: STEP });
+    enterSeed(context);
+    return tree;
+  }
+  const home = cloneMount(program, { at: program.use(host.home), step: STEP });
+  const layers = root.kind === 'image' ? cloneImage(context, root.name) : cloneUnpacked(context, root.directory);
+  if (host.userNamespace !== undefined && !host.machine.rootless) {
+    const userNamespace = program.use(host.userNamespace);
+    setAttributes(program, layers, { set: MOUNT_ATTR_IDMAP, userNamespace, step: 'map the owners of the image' });
+  }
+  if (!host.machine.detachedLayers) return overlayOfAttached(context, { home, layers, root });
+  enterSeed(context);
+  return overlayOfDetached(context, { home, layers, root });
+}
+
+function enterSeed({ program, host }: Context): void {
+  program.call(SYS_setns, [program.use(host.machine.seedNamespace), CLONE_NEWNS], { step: "leave the host's mounts" });
+}
+
+function cloneImage({ program, host }: Context, name: string): Result {
+  const store = program.use(host.machine.storeNamespace);
+  program.call(SYS_setns, [store, CLONE_NEWNS], { step: 'enter the store' });
+  return cloneMount(program, { at: AT_FDCWD, path: `/${name}`, step: 'find the image' });
+}
+
+function cloneUnpacked({ program }: Context, directory: number): Result {
+  return cloneMount(program, { at: program.use(directory), step: 'find the layers' });
+}
+
+type Parts = {
+  readonly home: Result;
+  readonly layers: Result;
+  readonly root: Exclude<RootSource, { kind: 'directory' }>;
+};
+
+function overlayOfDetached({ program, host }: Context, { home, layers, root }: Parts): Result {
+  const flags = directoryFlags(host.machine.arch);
+  const open = (at: Result, path: string) => openWithin(program, { at, path, flags, step: STEP });
+  const lowers = root.kind === 'image' ? [layers] : root.names.map((name) => open(layers, name));
+  const [upper, work] = [open(home, 'upper'), open(home, 'work')];
+  const settings: Setting[] = lowers.map((layer) => ['lowerdir+', layer]);
+  settings.push(['upperdir', upper], ['workdir', work], ['userxattr', true], ['source', 'berth']);
+  const overlay = newFilesystem(program, { type: 'overlay', settings, attributes: MOUNT_ATTR_NODEV, step: STEP });
+  closeAll(program, new Set([...lowers, upper, work, layers, home]));
+  return overlay;
+}
+
+/** Before Linux 6.15 overlayfs takes only layers that are attached, and options of all lengths only by mount(2): in a copy of the seed. */
+function overlayOfAttached(context: Context, { home, layers, root }: Parts): Result {
+  const { program } = context;
+  enterSeed(context);
+  program.call(SYS_unshare, [CLONE_NEWNS], { step: STEP });
+  attachAt(program, layers, { path: '/lower', step: STEP });
+  attachAt(program, home, { path: '/home', step: STEP });
+  const lowers = root.kind === 'image' ? '/lower' : root.names.map((name) => `/lower/${name}`).join(':');
+  const options = `userxattr,lowerdir=${lowers},upperdir=/home/upper,workdir=/home/work`;
+  program.call(SYS_mount, ['berth', '/root', 'overlay', MS_NODEV, options], { step: STEP });
+  const overlay = cloneMount(program, { at: AT_FDCWD, path: '/root', step: STEP });
+  for (const path of ['/root', '/home', '/lower']) program.call(SYS_umount2, [path, MNT_DETACH], { step: STEP });
+  close(program, layers);
+  close(program, home);
+  return overlay;
+}
