@@ -21,6 +21,8 @@ export type AuditPlace = {
 
 const SEGMENT_BYTES = 4 << 20;
 const GROUP_MS = 50;
+// A full segment stays open until no group can hold it any more.
+const CLOSE_MS = 60_000;
 const NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_APPEND | constants.O_NOFOLLOW;
 
 /** Opens the log. Its first record follows the last whole one of what is there, in a segment of its own. */
@@ -48,7 +50,8 @@ export function openAudit(place: AuditPlace): Audit {
     }
   };
   const retire = (): void => {
-    if (fd !== undefined) group.add(fd, true);
+    const full = fd;
+    if (full !== undefined) setTimeout(() => closeSync(full), CLOSE_MS).unref();
     [fd, size] = [undefined, 0];
   };
   const takeBack = (open: number, wrote: number): void => {
@@ -66,7 +69,7 @@ export function openAudit(place: AuditPlace): Audit {
       const torn = end.torn > 0 ? { torn: end.torn } : {};
       const line = canonicalJson({ ...entry, ...torn, number: end.number + 1, previous: end.last });
       put(Buffer.from(line));
-      if (fd !== undefined) group.add(fd, false);
+      if (fd !== undefined) group.add(fd);
       Object.assign(end, { number: end.number + 1, last: recordHash(line.trimEnd()), torn: 0 });
       return Buffer.from(end.last, 'hex');
     },
@@ -107,40 +110,27 @@ function numberOf(line: Buffer): number {
   }
 }
 
-/** Brings written files to disk in groups, some time after the first write; closes those that are full. */
+/** Brings what was written to disk in groups, some time after the first write. */
 function openGroup() {
   const dirty = new Set<number>();
-  const full = new Set<number>();
-  let running = false;
-  let problem: Error | undefined;
-  const sync = (): void => {
-    const fds = [...dirty];
-    dirty.clear();
-    let left = fds.length;
-    const done = (fd: number, error: Error | null): void => {
-      problem ??= error ?? undefined;
-      if (!dirty.has(fd) && full.delete(fd)) closeSync(fd);
-      left -= 1;
-      if (left === 0) running = false;
-      if (left === 0 && dirty.size > 0) arm();
-    };
-    for (const fd of fds) fdatasync(fd, (error) => done(fd, error));
+  let problem: Error | null = null;
+  const keep = (error: Error | null): void => {
+    if (error !== null) problem = error;
   };
-  const arm = (): void => {
-    if (!running) setTimeout(sync, GROUP_MS).unref();
-    running = true;
+  const sync = (): void => {
+    for (const fd of dirty) fdatasync(fd, keep);
+    dirty.clear();
   };
   return {
-    add: (fd: number, isFull: boolean): void => {
+    add: (fd: number): void => {
+      if (dirty.size === 0) setTimeout(sync, GROUP_MS).unref();
       dirty.add(fd);
-      if (isFull) full.add(fd);
-      arm();
     },
     /** Throws what the disk answered to an earlier group, once. */
     check: (): void => {
       const error = problem;
-      problem = undefined;
-      if (error !== undefined) throw error;
+      problem = null;
+      if (error !== null) throw error;
     },
   };
 }

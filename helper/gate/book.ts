@@ -4,9 +4,9 @@ import { closeSync, constants, fstatSync, fsyncSync, linkSync, lstatSync, mkdirS
 import { readdirSync, readFileSync, statSync, unlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { canonicalJson } from '../../proto/policy/canonical.ts';
+import type { Policy, Principal, Problem } from '../../proto/policy/compiled.ts';
 import { amount, type Amount, type Profile } from '../../proto/policy/profile.ts';
-import { DEFAULT_POLICY, type Policy, policyProblems } from '../../proto/policy/schema.ts';
-import { type Principal, type Problem, principalProblems } from '../../proto/policy/schema.ts';
+import { DEFAULT_POLICY, policyProblem, principalProblem } from '../../proto/policy/schema.ts';
 
 export type Named = Principal & { readonly name: string };
 export type Book = {
@@ -73,9 +73,9 @@ function load(directory: string): Book {
   const folder = join(directory, 'principals');
   for (const each of [directory, folder]) checkOwner(each, lstatSync(each, { throwIfNoEntry: false }));
   const exists = lstatSync(policyFile, { throwIfNoEntry: false }) !== undefined;
-  const policy = exists ? readJson<Policy>(policyFile, policyProblems) : DEFAULT_POLICY;
+  const policy = exists ? readJson<Policy>(policyFile, policyProblem) : DEFAULT_POLICY;
   const principals = names(folder).map((name) => ({
-    ...readJson<Principal>(join(folder, name), principalProblems),
+    ...readJson<Principal>(join(folder, name), principalProblem),
     name: name.slice(0, -'.json'.length),
   }));
   return { policy, principals };
@@ -89,7 +89,7 @@ function checkOwner(path: string, stat: { readonly uid: number; readonly mode: n
   if (!ok) throw new Error(`${path}: must belong to uid ${uid} and be writable for it alone`);
 }
 
-function readJson<T>(path: string, problemsOf: (value: unknown) => readonly Problem[]): T {
+function readJson<T>(path: string, problemOf: (value: unknown) => Problem | undefined): T {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     const stat = fstatSync(fd);
@@ -100,8 +100,8 @@ function readJson<T>(path: string, problemsOf: (value: unknown) => readonly Prob
     if (value === undefined || canonicalJson(value) !== text) {
       throw new Error(`${path}: is not as berth policy apply or berth admin enroll writes it`);
     }
-    const first = problemsOf(value)[0];
-    if (first !== undefined) throw new Error(`${path}: ${first.path.join('.')} ${first.message}`);
+    const problem = problemOf(value);
+    if (problem !== undefined) throw new Error(`${path}: ${problem.path.join('.')}: ${problem.message}`);
     return value as T;
   } finally {
     closeSync(fd);

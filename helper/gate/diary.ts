@@ -1,5 +1,5 @@
-// What goes into the audit log: one record before and one after each thing that is done, refusals up to a rate and then as sums. Where the disk is full
-// nothing new is begun, but what stops, kills, removes or frees still works; the next record tells how many went unrecorded.
+// What goes into the audit log: one record before and one after each thing that is done; refusals up to a rate, then as a sum in the next record.
+// Where the disk is full nothing new is begun, but what stops, kills, removes or frees still works, and the next record tells how many went unrecorded.
 import type { Reason, Request } from '../../proto/gen/berth/helper/v1/request.ts';
 import { reasonText } from '../../proto/policy/evaluate.ts';
 import { openAudit, type AuditPlace } from './audit.ts';
@@ -44,23 +44,21 @@ const RECORDED: Readonly<Record<VerbName, 'first' | 'also' | 'none'>> = {
   forget: 'none',
 };
 const DENIED_PACE = { burst: 20, perSecond: 0.2 };
-const SUM_MS = 60_000;
-const OTHERS = -1;
-const UIDS_MAX = 1024;
+const REASONS_MAX = 16;
+const TEXT_MAX = 400;
 
 /** Opens the log and writes that this instance began. */
 export function openDiary(place: AuditPlace, instance: Uint8Array, nowMs: () => number): Diary {
   const audit = openAudit(place);
   const take = openBuckets(DENIED_PACE, nowMs);
-  const skipped = new Map<number, number>();
-  let unrecorded = 0;
-  let timer: NodeJS.Timeout | undefined;
+  // Since the last record: what could not be written, and refusals too many to write.
+  const sums = { unrecorded: 0, denied: 0 };
 
   const append = (kind: string, entry: Readonly<Record<string, unknown>>): Buffer => {
-    const missed = unrecorded > 0 ? { unrecorded } : {};
+    const since = sums.unrecorded + sums.denied > 0 ? { since: { ...sums } } : {};
     const time = new Date(nowMs()).toISOString();
-    const hash = audit.append({ kind, time, instance: Buffer.from(instance).toString('hex'), ...missed, ...entry });
-    unrecorded = 0;
+    const hash = audit.append({ kind, time, instance: Buffer.from(instance).toString('hex'), ...since, ...entry });
+    Object.assign(sums, { unrecorded: 0, denied: 0 });
     return hash;
   };
   /** For records that nothing waits for. */
@@ -68,14 +66,9 @@ export function openDiary(place: AuditPlace, instance: Uint8Array, nowMs: () => 
     try {
       return append(kind, entry);
     } catch {
-      unrecorded += 1; // and said by the next record
+      sums.unrecorded += 1; // and said by the next record
       return Buffer.alloc(0);
     }
-  };
-  const sumUp = (): void => {
-    timer = undefined;
-    for (const [uid, count] of skipped) note('denied', { uid: uid === OTHERS ? 'others' : uid, count });
-    skipped.clear();
   };
 
   note('start', {});
@@ -86,19 +79,21 @@ export function openDiary(place: AuditPlace, instance: Uint8Array, nowMs: () => 
     },
     finished: ({ peer }, decision, { kind, detail }) => {
       if (decision.length === 0) return;
-      note('outcome', { uid: peer.uid, decision: decision.toString('hex'), outcome: kind, detail });
+      note('outcome', {
+        uid: peer.uid,
+        decision: decision.toString('hex'),
+        outcome: kind,
+        detail: detail.slice(0, TEXT_MAX),
+      });
     },
     enrolled: (facts) => void append('enrol', flat(facts)),
     denied: (facts, reasons) => {
-      const { uid } = facts.peer;
-      if (take(uid)) return void note('denied', { ...flat(facts), reasons: reasons.map(reasonText) });
-      const key = skipped.has(uid) || skipped.size < UIDS_MAX ? uid : OTHERS;
-      skipped.set(key, (skipped.get(key) ?? 0) + 1);
-      timer ??= setTimeout(sumUp, SUM_MS).unref();
+      const lines = reasons.slice(0, REASONS_MAX).map((reason) => reasonText(reason).slice(0, TEXT_MAX));
+      if (take(facts.peer.uid)) note('denied', { ...flat(facts), reasons: lines });
+      else sums.denied += 1;
     },
     close: () => {
-      clearTimeout(timer);
-      sumUp();
+      note('end', {});
       audit.flush();
     },
   };

@@ -136,18 +136,22 @@ function grant(state: State, { book, caller, payload }: Verified, facts: Facts):
   return { kind: 'granted', request, principal: principal.name, profile, seen: found.seen, auditHash, finish };
 }
 
-/** The record of the decision, and before it of a newcomer. Without it nothing is done that is not meant to undo. */
+/** A newcomer's principal, and the record of the decision: nothing is done without it that is not meant to undo. */
 function record(state: State, { newcomer }: Caller, facts: Facts): Buffer {
+  if (newcomer !== undefined) {
+    if (!state.mayEnrol(EVERYBODY)) throw stop('busy', 'enrol', ['a principal of his own', 'later: too many came']);
+    written('enrol', () => state.diary.enrolled(facts));
+    written('enrol', () => state.book.enrol(facts.peer.uid, newcomer));
+  }
+  return written('audit', () => state.diary.decided(facts));
+}
+
+function written<T>(rule: string, write: () => T): T {
   try {
-    if (newcomer !== undefined) {
-      if (!state.mayEnrol(EVERYBODY)) throw stop('busy', 'enrol', ['a principal of his own', 'later: too many came']);
-      state.diary.enrolled(facts);
-      state.book.enrol(facts.peer.uid, newcomer);
-    }
-    return state.diary.decided(facts);
+    return write();
   } catch (error) {
-    if (error instanceof Stop || !(error instanceof Error)) throw error;
-    throw stop('denied', 'audit', ['a change', `none while it cannot be recorded: ${error.message}`]);
+    const why = error instanceof Error ? error.message : String(error);
+    throw stop('denied', rule, ['a change', `none while it cannot be written down: ${why}`]);
   }
 }
 

@@ -1,31 +1,11 @@
-// The compiled files: policy.json and principals/NAME.json. One reader for the helper, which takes nothing else, and for the CLI, which writes them.
-import { type Amount, type Ceiling, CEILING_NAMES, CEILINGS, DEFAULT_PROFILE, type Profile } from './profile.ts';
+// Whether a value is a policy or a principal: one check for the helper, which takes compiled files only, and for the CLI, which writes them.
+import type { Policy, Problem } from './compiled.ts';
+import { type Ceiling, CEILING_NAMES, CEILINGS, DEFAULT_PROFILE } from './profile.ts';
 
-export type Policy = {
-  readonly version: 1;
-  /** Whether a user without a principal may enrol his first key himself, on the kernel's word about his uid. */
-  readonly selfEnrol: boolean;
-  readonly selfEnrolProfiles: readonly string[];
-  readonly profiles: Readonly<Record<string, Profile>>;
-};
-export type Principal = {
-  readonly uid: number;
-  readonly keys: readonly {
-    /** The raw public key, hexadecimal. */
-    readonly key: string;
-    readonly role: 'user' | 'broker';
-    /** RFC 3339 in UTC, or `never`. */
-    readonly notAfter: string;
-  }[];
-  readonly profiles: readonly string[];
-  /** Greatest numbers beside those of the profiles. */
-  readonly quota: Readonly<Partial<Record<string, Amount>>>;
-};
-export type Problem = { readonly path: readonly (string | number)[]; readonly message: string };
-/** Adds what is wrong with a value. */
-export type Check = (value: unknown, path: Problem['path'], problems: Problem[]) => void;
+/** The first thing that is wrong with a value; undefined where nothing is. */
+export type Check = (value: unknown) => Problem | undefined;
 
-/** What `berth system up` puts where no policy is. */
+/** What is in force where no policy was written. */
 export const DEFAULT_POLICY: Policy = {
   version: 1,
   selfEnrol: true,
@@ -33,119 +13,112 @@ export const DEFAULT_POLICY: Policy = {
   profiles: { default: DEFAULT_PROFILE },
 };
 
-const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/;
+const wrong = (message: string): Problem => ({ path: [], message });
+const below = (key: string | number, problem: Problem | undefined): Problem | undefined =>
+  problem && { ...problem, path: [key, ...problem.path] };
+const is = (words: string, rule: (value: unknown) => boolean): Check => {
+  return (value) => (rule(value) ? undefined : wrong(`must be ${words}`));
+};
+const text = (words: string, pattern: RegExp): Check =>
+  is(words, (value) => typeof value === 'string' && pattern.test(value));
 
-/** A value that holds to a rule, told in words. */
-function is(rule: (value: unknown) => boolean, words: string): Check {
-  return (value, path, problems) => {
-    if (!rule(value)) problems.push({ path, message: `must be ${words}, is ${JSON.stringify(value) ?? 'missing'}` });
-  };
-}
-
+/** Exactly these keys. */
 function record(checks: Readonly<Record<string, Check>>): Check {
-  return (value, path, problems) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-      return void problems.push({ path, message: 'must be a map' });
-    }
-    const unknown = Object.keys(value).filter((key) => !Object.hasOwn(checks, key));
-    for (const key of unknown) problems.push({ path: [...path, key], message: `unknown key ${key}` });
+  return (value) => {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return wrong('must be a map');
+    const unknown = Object.keys(value).find((key) => !Object.hasOwn(checks, key));
+    if (unknown !== undefined) return below(unknown, wrong('unknown key'));
     const fields = new Map(Object.entries(value));
-    for (const [key, check] of Object.entries(checks)) check(fields.get(key), [...path, key], problems);
+    for (const [key, check] of Object.entries(checks)) {
+      const problem = below(key, fields.has(key) ? check(fields.get(key)) : wrong('is missing'));
+      if (problem !== undefined) return problem;
+    }
+    return undefined;
   };
 }
 
+/** Keys of this form, each with such a value. */
 function mapOf(name: RegExp, check: Check): Check {
-  return (value, path, problems) => {
-    const keys = typeof value === 'object' && value !== null ? Object.keys(value) : [];
-    record(Object.fromEntries(keys.filter((key) => name.test(key)).map((key) => [key, check])))(value, path, problems);
+  return (value) => {
+    const keys = Object.keys(Object(value)).filter((key) => name.test(key));
+    return record(Object.fromEntries(keys.map((key) => [key, check])))(value);
   };
 }
 
 function listOf(check: Check): Check {
-  return (value, path, problems) => {
-    const list: unknown[] = Array.isArray(value) ? value : [];
-    is(Array.isArray, 'a list')(value, path, problems);
-    list.forEach((element, i) => void check(element, [...path, i], problems));
-    if (new Set(list).size < list.length) problems.push({ path, message: 'must not name the same thing twice' });
+  return (value) => {
+    if (!Array.isArray(value)) return wrong('must be a list');
+    const first = value.findIndex((element, i) => check(element) !== undefined || value.indexOf(element) < i);
+    return first < 0 ? undefined : below(first, check(value[first]) ?? wrong('is there already'));
   };
 }
 
-const flag = is((value) => typeof value === 'boolean', 'true or false');
-const text = is((value) => typeof value === 'string' && /^[\x20-\x7e]{1,256}$/.test(value), 'a text');
-const name = is((value) => typeof value === 'string' && NAME.test(value), 'a name');
-const amountCheck = is((value) => value === 'unlimited' || isCount(value), 'a number from 0 or unlimited');
-const path = is((value) => typeof value === 'string' && isTree(value), 'an absolute path without empty, . or .. parts');
+const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/;
+const flag = is('true or false', (value) => typeof value === 'boolean');
+const word = text('a text', /^[\x20-\x7e]{1,256}$/);
+const name = text('a name of letters, digits, dots, dashes and underscores', NAME);
+const path = text('an absolute path without empty, . or .. parts', /^(\/|(\/(?!\.{1,2}(\/|$))[^/\0]+)+)$/);
+const time = text(
+  'a time such as 2030-12-31T00:00:00Z, or never',
+  /^(never|\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\dZ)$/,
+);
+const whole = is('a whole number', Number.isSafeInteger);
+const amount = is('a number from 0, or unlimited', (value) => {
+  return value === 'unlimited' || (typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER);
+});
 
-function isCount(value: unknown): boolean {
-  return typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER;
-}
-
-function isTree(tree: string): boolean {
-  return (
-    tree === '/' || (/^(\/[^/\0]+)+$/.test(tree) && !tree.split('/').some((part) => part === '.' || part === '..'))
-  );
-}
-
-/** What a ceiling's value may be. */
-export function ceilingCheck(ceiling: Ceiling): Check {
+function ceilingCheck(ceiling: Ceiling): Check {
   switch (ceiling.kind) {
     case 'flag':
     case 'must':
       return flag;
     case 'max':
-      return amountCheck;
+      return amount;
     case 'min':
-      return is(Number.isSafeInteger, 'a whole number');
+      return whole;
     case 'set':
     case 'needs':
-      return listOf(text);
+      return listOf(word);
     case 'paths':
     case 'closed':
       return listOf(path);
     case 'limits':
-      return mapOf(/^([a-z]+|\*)$/, amountCheck);
+      return mapOf(/^([a-z]+|\*)$/, amount);
     case 'rank':
-      return is((value) => ceiling.words.includes(String(value)), `one of ${ceiling.words.join(', ')}`);
+      return text(`one of ${ceiling.words.join(', ')}`, new RegExp(`^(${ceiling.words.join('|')})$`));
   }
 }
 
-const PROFILE = record(Object.fromEntries(CEILING_NAMES.map((one) => [one, ceilingCheck(CEILINGS[one])])));
+const MAXIMA = CEILING_NAMES.filter((one) => CEILINGS[one].kind === 'max');
 const POLICY = record({
-  version: is((value) => value === 1, '1'),
+  version: is('1', (value) => value === 1),
   selfEnrol: flag,
   selfEnrolProfiles: listOf(name),
-  profiles: mapOf(NAME, PROFILE),
+  profiles: mapOf(NAME, record(Object.fromEntries(CEILING_NAMES.map((one) => [one, ceilingCheck(CEILINGS[one])])))),
 });
-const KEY = record({
-  key: is((value) => /^[0-9a-f]{64}$/.test(String(value)), '64 hexadecimal digits'),
-  role: is((value) => value === 'user' || value === 'broker', 'user or broker'),
-  notAfter: is((value) => value === 'never' || isTime(String(value)), 'a time such as 2030-12-31T00:00:00Z, or never'),
-});
-const MAXIMA = CEILING_NAMES.filter((one) => CEILINGS[one].kind === 'max');
 const PRINCIPAL = record({
-  uid: is((value) => isCount(value) && Number.isInteger(value) && Number(value) < 0xffffffff, 'a uid'),
-  keys: listOf(KEY),
+  uid: is('a uid', (value) => Number.isInteger(value) && Number(value) >= 0 && Number(value) < 0xffffffff),
+  keys: listOf(
+    record({
+      key: text('64 hexadecimal digits', /^[0-9a-f]{64}$/),
+      role: text('user or broker', /^(user|broker)$/),
+      notAfter: time,
+    }),
+  ),
   profiles: listOf(name),
-  quota: mapOf(new RegExp(`^(${MAXIMA.join('|')})$`), amountCheck),
+  quota: mapOf(new RegExp(`^(${MAXIMA.join('|')})$`), amount),
 });
 
-function isTime(time: string): boolean {
-  return /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(time) && !Number.isNaN(Date.parse(time));
-}
-
-/** What is wrong with a policy; nothing wrong makes it one. */
-export function policyProblems(value: unknown): Problem[] {
-  const problems: Problem[] = [];
-  POLICY(value, [], problems);
-  if (problems.length > 0) return problems;
+/** What is wrong with a policy. */
+export function policyProblem(value: unknown): Problem | undefined {
+  const problem = POLICY(value);
+  if (problem !== undefined) return problem;
   const { profiles, selfEnrolProfiles } = value as Policy;
-  const unknown = selfEnrolProfiles.filter((one) => !Object.hasOwn(profiles, one));
-  return unknown.map((one) => ({ path: ['selfEnrolProfiles'], message: `no profile ${one}` }));
+  const unknown = selfEnrolProfiles.find((one) => !Object.hasOwn(profiles, one));
+  return unknown === undefined ? undefined : below('selfEnrolProfiles', wrong(`no profile ${unknown}`));
 }
 
-/** What is wrong with a principal; nothing wrong makes it one. */
-export function principalProblems(value: unknown): Problem[] {
-  const problems: Problem[] = [];
-  PRINCIPAL(value, [], problems);
-  return problems;
+/** What is wrong with a principal. */
+export function principalProblem(value: unknown): Problem | undefined {
+  return PRINCIPAL(value);
 }
