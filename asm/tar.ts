@@ -352,7 +352,7 @@ function numbers(q: u32, kind: u8): void {
   if (kind == K_WHITEOUT || kind == K_OPAQUE) return;
   store<i64>(q + 16, mtime);
   store<u32>(q + 24, pending.nsec);
-  store<u16>(q + 28, <u16>(mode & 0xfff));
+  store<u16>(q + 28, kind == K_SYMLINK ? <u16>0o777 : <u16>(mode & 0xfff)); // links have no mode of their own on Linux
   store<u32>(q + 32, <u32>uid);
   store<u32>(q + 36, <u32>gid);
 }

@@ -307,7 +307,7 @@ function numbers(twin: Twin, record: DataView, kind: number): void {
   if (kind === KIND.whiteout || kind === KIND.opaque) return;
   record.setBigInt64(REC.mtime, BigInt(mtime.seconds), true);
   record.setUint32(REC.nsec, mtime.nsec, true);
-  record.setUint16(REC.mode, Number(BigInt(mode) & 0xfffn), true);
+  record.setUint16(REC.mode, kind === KIND.symlink ? 0o777 : Number(BigInt(mode) & 0xfffn), true);
   record.setUint32(REC.uid, uid, true);
   record.setUint32(REC.gid, gid, true);
 }

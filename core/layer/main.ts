@@ -1,5 +1,5 @@
 // The layer worker: the only program that parses layers. It is started in a sandbox by the helper, with these descriptors and nothing else,
-// opens no path by name and makes no connection. Modes and arguments (argv after the script):
+// opens no path by name (unpack loads libc and koffi.node first) and makes no connection. Modes and arguments (argv after the script):
 //
 //   import MAX_BYTES      3 blob (gzip, zstd or plain tar; file, pipe or socket)   4 tar   5 index   6 result
 //   hash                  3 file                                                                     6 result
@@ -8,9 +8,9 @@
 //
 // Outputs 4 and 5 are new, empty regular files (4 of unpack: an empty directory) at position 0; 6 is a pipe or a file; 3 of hash, the
 // indexes and the tars are regular files, read with pread(2). MAX_BYTES bounds the uncompressed tar, 0 for no bound. N is 1 to 256.
-// Options of unpack: `rootless` records foreign owners in the extended attribute user.berth.owner ("UID:GID") instead of chown(2) and leaves
-// device nodes out; `top` makes only the top layer, in overlay form: whiteouts as character devices 0:0, opaque directories with
-// user.overlay.opaque; directories a layer only implies inherit from those beneath.
+// Options of unpack: `rootless` records owners other than 0:0 in the extended attribute user.berth.owner ("UID:GID", files and directories)
+// instead of chown(2), and implies `nodev`: device nodes are left out (counted in the result). `top` makes only the top layer, in overlay
+// form: whiteouts as character devices 0:0, opaque directories with user.overlay.opaque; directories it only implies are as those beneath.
 //
 // Exit code 0: everything is written and fsynced, and 6 holds a result with status ok (core/spec/layer-index.ts). Exit code 1: 6 holds a
 // result with another status and standard error one line of at most 1 KiB; what is in 4 and 5 is to be thrown away. Anything else (a signal,
@@ -42,8 +42,10 @@ async function run(mode: Mode): Promise<WorkerResult> {
       return await importLayer(argument(Number.MAX_SAFE_INTEGER, 0));
     case 'merge':
       return mergeImage(argument(LIMITS.layers, 1));
-    case 'unpack':
-      throw new LayerFault('internal', `mode "${mode}" is not there`);
+    case 'unpack': {
+      const { unpackImage, unpackOptions } = await import('./unpack.ts'); // with koffi, which the other modes need not load
+      return unpackImage(argument(LIMITS.layers, 1), unpackOptions(process.argv.slice(4)));
+    }
     default:
       return unreachable(mode);
   }

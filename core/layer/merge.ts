@@ -8,6 +8,8 @@ import { impliedDir, layerTree, type Node } from './tree.ts';
 export type Inode = IndexedInode & {
   /** The first of its paths: for messages, and for the unpacker to link to. */
   path: string;
+  /** Only in the tree of one layer: a directory that hides what is below. */
+  opaque: boolean;
 };
 
 const NOTHING = new Uint8Array(0);
@@ -56,6 +58,23 @@ function cover(lower: Node, upper: Node): void {
   }
 }
 
+/** The tree of the topmost layer alone, with whiteouts; directories it only implies are as those beneath them. */
+export function topLayer(indexes: readonly LayerIndex[]): Node {
+  const last = indexes.at(-1);
+  if (last === undefined) return impliedDir(0);
+  const top = layerTree(last, indexes.length - 1);
+  inherit(mergeLayers(indexes.slice(0, -1)), top);
+  return top;
+}
+
+function inherit(lower: Node, upper: Node): void {
+  upper.entry ??= lower.entry;
+  for (const [name, kid] of upper.kids) {
+    const below = upper.opaque ? undefined : lower.kids.get(name);
+    if (kid.kind === KIND.dir && below?.kind === KIND.dir) inherit(below, kid);
+  }
+}
+
 /** All inodes, directories before what is in them, names sorted. Throws LayerFault when there are too many. */
 export function listInodes(root: Node): Inode[] {
   const list: Inode[] = [];
@@ -67,7 +86,15 @@ export function listInodes(root: Node): Inode[] {
     numbers.set(node, list.length);
     nodes.push(node);
     const nlink = node.kind === KIND.dir ? 2 : 0;
-    list.push({ entry: node.entry ?? PLAIN_DIR, layer: node.layer, parent, nlink, names: [], path });
+    list.push({
+      entry: node.entry ?? PLAIN_DIR,
+      layer: node.layer,
+      parent,
+      nlink,
+      names: [],
+      path,
+      opaque: node.opaque,
+    });
     if (list.length > LIMITS.entries) throw new LayerFault('limit', `the image has more than ${LIMITS.entries} files`);
     return list.length - 1;
   };

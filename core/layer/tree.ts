@@ -27,7 +27,8 @@ export function impliedDir(layer: number): Node {
   return { kind: KIND.dir, layer, entry: undefined, kids: new Map(), opaque: false };
 }
 
-type Walk = { root: Node; layer: number; entry: LayerEntry; parent: { path: string; dir: Node } | undefined };
+type Place = { dir: Node; bytes: number };
+type Walk = { root: Node; layer: number; entry: LayerEntry; parent: (Place & { path: string }) | undefined };
 
 /** The tree of a layer's index. Throws LayerFault naming the entry that breaks a rule. */
 export function layerTree(index: LayerIndex, layer: number): Node {
@@ -52,7 +53,7 @@ function refused(entry: LayerEntry, why: string): LayerFault {
 function add(walk: Walk): void {
   const { entry, root, layer } = walk;
   if (entry.kind === KIND.opaque) {
-    const dir = openDir(walk, entry.name, true);
+    const { dir } = openDir(walk, entry.name, true);
     if (dir !== root) dir.opaque = true; // at the root it has no effect, as in docker: overlay ignores it there
     return;
   }
@@ -63,8 +64,10 @@ function add(walk: Walk): void {
   const slash = entry.name.lastIndexOf('/');
   const path = entry.name.slice(0, Math.max(0, slash));
   const name = entry.name.slice(slash + 1);
-  if (walk.parent?.path !== path) walk.parent = { path, dir: openDir(walk, path, true) };
-  const { dir } = walk.parent;
+  if (walk.parent?.path !== path) walk.parent = { path, ...openDir(walk, path, true) };
+  const { dir, bytes } = walk.parent;
+  if (bytes + name.length >= LIMITS.pathBytes)
+    throw refused(entry, `through symbolic links its path is longer than ${LIMITS.pathBytes} bytes`);
   const old = dir.kids.get(name);
   if (entry.kind === KIND.whiteout) {
     if (old !== undefined) throw refused(entry, 'a whiteout of what this layer itself adds');
@@ -100,47 +103,40 @@ function checked(entry: LayerEntry): LayerEntry {
 function target(walk: Walk): Node {
   const { link } = walk.entry;
   const slash = link.lastIndexOf('/');
-  const dir = openDir(walk, link.slice(0, Math.max(0, slash)), false);
+  const { dir } = openDir(walk, link.slice(0, Math.max(0, slash)), false);
   const found = dir.kids.get(link.slice(slash + 1));
   if (found === undefined)
     throw refused(walk.entry, `hard link to "${link}", which is not an earlier entry of this layer`);
   if (found.kind === KIND.dir) throw refused(walk.entry, `hard link to the directory "${link}"`);
-  return found;
+  return found.kind === KIND.whiteout ? { ...found } : found;
 }
 
 /**
  * The directory at a path of this layer. Missing parts are made when asked for, but never those a symbolic link leads to.
  * Symbolic links are followed with the layer's root as the root.
  */
-function openDir(walk: Walk, path: string, create: boolean): Node {
-  const refuse = (why: string): LayerFault => refused(walk.entry, why);
-  const stack = [{ dir: walk.root, bytes: 0 }];
-  let here = { dir: walk.root, bytes: 0 };
+function openDir(walk: Walk, path: string, create: boolean): Place {
+  const refuse = (why: string): LayerFault => refused(walk.entry, `${why} "${path}"`);
+  const stack: Place[] = [{ dir: walk.root, bytes: 0 }];
   const queue = path === '' ? [] : path.split('/').map((name) => ({ name, create }));
-  for (let links = 0; queue.length > 0; ) {
-    const [step = { name: '', create }] = queue.splice(0, 1);
-    if (step.name === '' || step.name === '.') continue;
-    if (step.name === '..') {
-      if (stack.length > 1) stack.pop();
-      here = stack.at(-1) ?? here;
-      continue;
-    }
+  for (let links = 0; ; ) {
+    const here = stack.at(-1) ?? { dir: walk.root, bytes: 0 };
+    const step = queue.shift();
+    if (step === undefined) return here;
+    if (step.name === '..' && stack.length > 1) stack.pop();
+    if (step.name === '' || step.name === '.' || step.name === '..') continue;
     const kid = here.dir.kids.get(step.name) ?? (step.create ? impliedDir(walk.layer) : undefined);
-    if (kid === undefined) throw refuse(`there is no "${step.name}" on the way to "${path}" in this layer`);
-    if (kid.kind === KIND.symlink) {
-      if (++links > LINKS_MAX) throw refuse(`more than ${LINKS_MAX} symbolic links in "${path}"`);
-      const { link = '' } = kid.entry ?? {};
-      if (link.startsWith('/')) stack.length = 1;
-      here = stack.at(-1) ?? here;
-      queue.unshift(...link.split('/').map((name) => ({ name, create: false })));
+    if (kid === undefined) throw refuse(`this layer has no "${step.name}" on the way to`);
+    if (kid.kind === KIND.dir) {
+      here.dir.kids.set(step.name, kid);
+      stack.push({ dir: kid, bytes: here.bytes + step.name.length + 1 });
+      if (here.bytes > LIMITS.pathBytes) throw refuse('symbolic links make too long a path of');
       continue;
     }
-    if (kid.kind !== KIND.dir) throw refuse(`"${step.name}" on the way to "${path}" is not a directory`);
-    here.dir.kids.set(step.name, kid);
-    here = { dir: kid, bytes: here.bytes + step.name.length + 1 };
-    stack.push(here);
-    if (here.bytes + LIMITS.nameBytes > LIMITS.pathBytes)
-      throw refuse(`through symbolic links its path is longer than ${LIMITS.pathBytes} bytes`);
+    if (kid.kind !== KIND.symlink) throw refuse(`"${step.name}" is not a directory on the way to`);
+    if (++links > LINKS_MAX) throw refuse(`more than ${LINKS_MAX} symbolic links in`);
+    const link = kid.entry?.link ?? '';
+    if (link.startsWith('/')) stack.length = 1;
+    queue.unshift(...link.split('/').map((name) => ({ name, create: false })));
   }
-  return here.dir;
 }

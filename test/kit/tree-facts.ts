@@ -1,0 +1,84 @@
+// All facts of a directory tree, for comparing two of them: mode, owner, time, size, link, device, content, attributes, which names are one file.
+// As a program: `tree-facts.ts DIR` or `tree-facts.ts --erofs IMAGE DIR TAR…` (mounts the image on DIR first; run it in a mount namespace of
+// its own) prints them as JSON.
+import { createHash } from 'node:crypto';
+import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import koffi from 'koffi';
+
+const libc = koffi.load('libc.so.6');
+const llistxattr = libc.func('long llistxattr(const uint8_t *path, _Out_ uint8_t *list, size_t size)');
+const lgetxattr = libc.func(
+  'long lgetxattr(const uint8_t *path, const uint8_t *name, _Out_ uint8_t *value, size_t size)',
+);
+const mount = libc.func(
+  'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
+);
+
+export type Facts = Record<string, string>;
+
+const zeroEnded = (bytes: Uint8Array): Buffer => Buffer.concat([bytes, Buffer.of(0)]);
+
+function xattrs(path: Uint8Array): string[] {
+  const list = Buffer.alloc(65536);
+  const length = Number(llistxattr(zeroEnded(path), list, list.length));
+  if (length < 0) throw new Error(`llistxattr ${path}: errno ${koffi.errno()}`);
+  const names = list
+    .subarray(0, length)
+    .toString('latin1')
+    .split('\0')
+    .filter((name) => name !== '' && name !== 'security.selinux');
+  return names.sort().map((name) => {
+    const value = Buffer.alloc(65536);
+    const size = Number(lgetxattr(zeroEnded(path), zeroEnded(Buffer.from(name, 'latin1')), value, value.length));
+    return `${name}=${size < 0 ? `errno ${koffi.errno()}` : value.subarray(0, size).toString('hex')}`;
+  });
+}
+
+/** Facts by path (a character per byte, "" the root). `times: false` leaves times out. */
+export function treeFacts(root: string, options: { times?: boolean } = {}): Facts {
+  const facts: Facts = {};
+  const first = new Map<string, string>();
+  const visit = (path: Buffer, name: string): void => {
+    const stat = lstatSync(path, { bigint: true });
+    const type = stat.mode & 0o170000n;
+    const parts = [stat.mode.toString(8), `${stat.uid}:${stat.gid}`];
+    if (options.times !== false) parts.push(`${stat.mtimeNs}`);
+    if (type === 0o120000n) parts.push(`-> ${readlinkSync(path, 'buffer').toString('latin1')}`);
+    if (type === 0o20000n || type === 0o60000n) parts.push(`device ${stat.rdev}`);
+    if (type === 0o100000n)
+      parts.push(`${stat.size} ${createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 16)}`);
+    if (type !== 0o40000n && stat.nlink > 1n) {
+      const one = first.get(`${stat.ino}`) ?? name;
+      first.set(`${stat.ino}`, one);
+      parts.push(`${stat.nlink} links, as ${one}`);
+    }
+    facts[name] = [...parts, ...xattrs(path)].join(' ');
+    if (type !== 0o40000n) return;
+    const names = readdirSync(path, { encoding: 'buffer' })
+      .map((kid) => kid.toString('latin1'))
+      .sort();
+    for (const kid of names)
+      visit(Buffer.concat([path, Buffer.from(`/${kid}`, 'latin1')]), name === '' ? kid : `${name}/${kid}`);
+  };
+  visit(Buffer.from(root), '');
+  return facts;
+}
+
+/** The paths at which two trees differ, with both facts. */
+export function differences(a: Facts, b: Facts): string[] {
+  const paths = [...new Set([...Object.keys(a), ...Object.keys(b)])].sort();
+  return paths
+    .filter((path) => a[path] !== b[path])
+    .map((path) => `${path}: ${a[path] ?? 'missing'} | ${b[path] ?? 'missing'}`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const args = process.argv.slice(2);
+  if (args[0] === '--erofs') {
+    const [, image = '', dir = '', ...tars] = args;
+    const data = tars.map((tar) => `device=${tar}`).join(',');
+    if (mount(image, dir, 'erofs', 1, data) !== 0) throw new Error(`mount: errno ${koffi.errno()}`);
+    process.stdout.write(JSON.stringify(treeFacts(dir)));
+  } else process.stdout.write(JSON.stringify(treeFacts(args[0] ?? '.')));
+}
