@@ -11,8 +11,13 @@ type Jump = {
   readonly unit: number;
 };
 export type Listing = readonly (readonly number[] | { readonly label: string } | Jump)[];
-/** Machine code and where its two entries are: `start` is the file's, `clone` is called by the helper. */
-export type Code = { readonly bytes: Uint8Array; readonly start: number; readonly clone: number };
+/** Machine code and where its entries are: `start` is the file's, `clone` is called by the helper, `run` expects the program mapped. */
+export type Code = {
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly clone: number;
+  readonly run: number;
+};
 export type LauncherFile = {
   readonly bytes: Uint8Array /** Offset of the entry `clone` in the file. */;
   readonly cloneAt: number;
@@ -47,7 +52,8 @@ export function assemble(listing: Listing): Code {
     const mask = bits === 32 ? -1 : (1 << bits) - 1;
     view.setInt32(end - 4, view.getInt32(end - 4, true) | ((distance & mask) << shift), true);
   }
-  return { bytes, start: places.get('start') ?? 0, clone: places.get('clone') ?? 0 };
+  const place = (name: string) => places.get(name) ?? 0;
+  return { bytes, start: place('start'), clone: place('clone'), run: place('run') };
 }
 
 /** The code as an executable file. */
