@@ -39,19 +39,13 @@ export function checkProgram(looked: Looked): void {
  */
 export function wantedLookups(looked: Looked, more: readonly string[] = []): string[] {
   const { who, facts } = looked;
-  const wanted = more.filter((path) => !isCovered(looked, path));
-  for (const file of who.executables) {
-    const path = resolve(who, file);
-    if (isCovered(looked, path)) break;
-    wanted.push(path);
-    const found = Object.hasOwn(facts.lookups, path) ? facts.lookups[path] : undefined;
-    if (found === undefined) break;
-    if (found.kind !== 'file' || !mayExecute(found, who)) continue;
-    const next = nextOf(found);
-    if (next !== undefined && !isCovered(looked, next)) wanted.push(next);
-    break;
-  }
-  return [...new Set(wanted)].filter((path) => !Object.hasOwn(facts.lookups, path));
+  const covered = who.executables.findIndex((file) => isCovered(looked, resolve(who, file)));
+  const tried = (covered < 0 ? who.executables : who.executables.slice(0, covered)).map((file) => resolve(who, file));
+  const found = tried.map((path) => (Object.hasOwn(facts.lookups, path) ? facts.lookups[path] : undefined));
+  const first = found.find((one) => one?.kind === 'file' && mayExecute(one, who));
+  const next = first?.kind === 'file' ? nextOf(first) : undefined;
+  const wanted = [...more, ...(first === undefined ? tried : []), ...(next === undefined ? [] : [next])];
+  return [...new Set(wanted)].filter((path) => !Object.hasOwn(facts.lookups, path) && !isCovered(looked, path));
 }
 
 function resolve(who: Process, file: string): string {

@@ -77,8 +77,14 @@ export function optional<T>(of: Field<T>): Field<T | undefined> {
 export function omitempty<T>(of: Field<T>): Field<T | undefined> {
   return field<T | undefined>(undefined, (value, at) => {
     const got = of.read(value, at);
-    return isZero(got) ? undefined : got;
+    return isEmpty(got) ? undefined : got;
   });
+}
+
+/** As Go's omitempty sees it: a map with a key is not empty, whatever the key's value (`Tmpfs: {"/run": ""}`). */
+function isEmpty(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return isZero(value);
+  return Object.keys(value).length === 0;
 }
 
 /** A list; null stays null, as in Docker's answers. */
