@@ -127,7 +127,7 @@ function kill(pidfd: number): void {
 }
 
 /** Waits for the process's end, reaps it and closes its pidfd. */
-async function reaped(pidfd: number): Promise<void> {
+export async function reaped(pidfd: number): Promise<void> {
   while (waitPidfd(pidfd) === undefined) await new Promise<void>((resolve) => watchPidfd(pidfd, resolve));
   closeSync(pidfd);
 }

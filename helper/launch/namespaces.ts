@@ -1,0 +1,201 @@
+// Namespaces without a process, kept by descriptor: user namespaces with their maps, the seed of all containers' mounts, the store where merged images
+// are mounted. Each is made by a small program that then only waits to be killed, and would end by itself should the helper not come to that.
+import { closeSync, readSync, writeFileSync } from 'node:fs';
+import { AT_FDCWD, O_CLOEXEC } from '../../proto/abi/fcntl.ts';
+import {
+  MNT_DETACH,
+  MOUNT_ATTR_NODEV,
+  MOUNT_ATTR_NOEXEC,
+  MOUNT_ATTR_NOSUID,
+  MOUNT_ATTR_RDONLY,
+  MS_PRIVATE,
+  MS_REC,
+} from '../../proto/abi/mount.ts';
+import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
+import { SIGKILL, SIGSET_BYTES } from '../../proto/abi/signal.ts';
+import { S_IFCHR, S_IFREG } from '../../proto/abi/stat.ts';
+import {
+  SYS_close,
+  SYS_exit_group,
+  SYS_fchdir,
+  SYS_mkdirat,
+  SYS_mknodat,
+  SYS_mount,
+  SYS_pivot_root,
+  SYS_rt_sigtimedwait,
+  SYS_setns,
+  SYS_umask,
+  SYS_umount2,
+  SYS_unlinkat,
+  SYS_unshare,
+} from '../../proto/abi/unistd.ts';
+import { attach, attachAt, cloneMount, newFilesystem, openWithin, type Setting } from '../lower/calls.ts';
+import { createProgram, type Program, u64 } from '../lower/program.ts';
+import { AT_REMOVEDIR } from '../../proto/abi/fcntl.ts';
+import { pipe2 } from '../sys/descriptors.ts';
+import { openPath } from '../sys/files.ts';
+import { pidfdSendSignal } from '../sys/processes.ts';
+import { startChild, type StartOptions } from './child.ts';
+import { decodeStatus, reaped, runToEnd, type StepFailure } from './run.ts';
+
+/** `count` ids from `outside` in the helper's user namespace are `inside` in the new one. */
+export type IdRange = { readonly inside: number; readonly outside: number; readonly count: number };
+export type IdMaps = { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
+
+/** A user namespace with these maps, as a descriptor to join or to map owners by. About half a millisecond. */
+export async function newUserNamespace({ uids, gids }: IdMaps): Promise<number> {
+  const print = (ranges: readonly IdRange[]) =>
+    ranges.map((one) => `${one.inside} ${one.outside} ${one.count}`).join('\n');
+  return holdNamespace(
+    () => undefined,
+    { flags: CLONE_NEWUSER },
+    (pid) => {
+      writeFileSync(`/proc/${pid}/uid_map`, print(uids));
+      writeFileSync(`/proc/${pid}/gid_map`, print(gids));
+      return openPath(`/proc/${pid}/ns/user`, O_CLOEXEC);
+    },
+  );
+}
+
+/** Runs what makes the namespace, then `take` while its process waits, then ends the process. Throws Error with the step that failed. */
+function holdNamespace(make: (program: Program) => void, options: StartOptions, take: (pid: number) => number): number {
+  const [read, write] = pipe2();
+  const program = createProgram(write);
+  make(program);
+  program.call(SYS_close, [write]);
+  const nothing = program.data(u64(0));
+  program.call(SYS_rt_sigtimedwait, [nothing, 0, program.data(u64(10, 0)), SIGSET_BYTES], { ignore: true });
+  program.call(SYS_exit_group, [0]);
+  try {
+    const child = startChild(program, options);
+    closeSync(write);
+    try {
+      const report = Buffer.alloc(64);
+      const { failure } = decodeStatus(report.subarray(0, readSync(read, report)), program);
+      if (failure !== undefined) throw new Error(`cannot make a namespace: ${failure.detail}`);
+      return take(child.pid);
+    } finally {
+      pidfdSendSignal(child.pidfd, SIGKILL);
+      void reaped(child.pidfd);
+    }
+  } finally {
+    closeSync(read);
+  }
+}
+
+const QUIET = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+const STEP = 'make a mount namespace';
+
+/** Leaves the process in a mount namespace of its own that holds a small tmpfs and nothing else; `fill` may add to it before the host's are gone. */
+function newRoot(program: Program, fill: (root: ReturnType<typeof newFilesystem>) => void): void {
+  program.call(SYS_unshare, [CLONE_NEWNS], { step: STEP });
+  program.call(SYS_mount, [0, '/', 0, MS_REC | MS_PRIVATE, 0], { step: STEP });
+  program.call(SYS_umask, [0]);
+  const settings: Setting[] = [
+    ['size', '1m'],
+    ['mode', '755'],
+    ['source', 'berth'],
+  ];
+  const root = newFilesystem(program, {
+    type: 'tmpfs',
+    settings,
+    attributes: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+    step: STEP,
+  });
+  fill(root);
+  program.call(SYS_fchdir, [root], { step: STEP });
+  program.call(SYS_pivot_root, ['.', '.'], { step: STEP });
+  program.call(SYS_umount2, ['.', MNT_DETACH], { step: STEP });
+}
+
+/**
+ * The mount namespace that every container's is a copy of: /root, /lower and /home to attach to, /null and /empty to mask with, and proc and sysfs in
+ * full, since the kernel lets a user namespace mount its own only where it sees those. Nothing of the host's files is in it.
+ */
+export function newSeedNamespace(rootless: boolean): number {
+  const make = (program: Program) => {
+    const of = (type: string) =>
+      rootless
+        ? cloneMount(program, { at: AT_FDCWD, path: type === 'proc' ? '/proc' : '/sys', recursive: true, step: STEP })
+        : newFilesystem(program, { type, settings: [], attributes: QUIET, step: STEP });
+    const [proc, sysfs] = [of('proc'), of('sysfs')];
+    const node = rootless ? cloneMount(program, { at: AT_FDCWD, path: '/dev/null', step: STEP }) : undefined;
+    newRoot(program, (root) => {
+      for (const name of ['root', 'lower', 'home', 'proc', 'sys', 'empty'])
+        program.call(SYS_mkdirat, [root, name, name === 'empty' ? 0o555 : 0o755], { step: STEP });
+      const [mode, device] = rootless ? [S_IFREG | 0o666, 0] : [S_IFCHR | 0o666, NULL_DEVICE];
+      program.call(SYS_mknodat, [root, 'null', mode, device], { step: STEP });
+      attachAt(program, root, { path: '/proc', step: STEP });
+      const parts = [['proc', proc], ['sys', sysfs], ...(node === undefined ? [] : [['null', node] as const])] as const;
+      for (const [path, mount] of parts)
+        attach(program, mount, { target: openWithin(program, { at: root, path, step: STEP }), step: STEP });
+    });
+  };
+  return holdNamespace(make, {}, (pid) => openPath(`/proc/${pid}/ns/mnt`, O_CLOEXEC));
+}
+
+/** Character device 1:3. Source: Documentation/admin-guide/devices.txt. */
+const NULL_DEVICE = (1 << 8) | 3;
+
+/** The mount namespace in which merged images are attached, for launches to clone from. */
+export function newStoreNamespace(): number {
+  const make = (program: Program) => newRoot(program, (root) => attachAt(program, root, { path: '/proc', step: STEP }));
+  return holdNamespace(make, {}, (pid) => openPath(`/proc/${pid}/ns/mnt`, O_CLOEXEC));
+}
+
+export type Image = {
+  readonly storeNamespace: number;
+  /** A plain file name, by which launches find it. */
+  readonly name: string;
+  /** The merged index, then its layers' tars: paths of the helper's own files or loop devices. */
+  readonly source: string;
+  readonly devices: readonly string[];
+};
+
+/** Mounts a merged EROFS image in the store's namespace; gives the step that failed. */
+export async function attachImage({ storeNamespace, name, source, devices }: Image): Promise<StepFailure | undefined> {
+  const status = pipe2();
+  const program = createProgram(status[1]);
+  const step = 'mount the image';
+  const settings: Setting[] = [
+    ['source', source],
+    ...devices.map((device): Setting => ['device', device]),
+    ['ro', true],
+  ];
+  const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
+  const image = newFilesystem(program, { type: 'erofs', settings, attributes, step });
+  program.call(SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
+  program.call(SYS_mkdirat, [AT_FDCWD, `/${name}`, 0o755], { step });
+  attachAt(program, image, { path: `/${name}`, step });
+  program.call(SYS_exit_group, [0]);
+  return await runToEnd(program, status);
+}
+
+/** Takes an image out of the store's namespace; containers that use it keep their own view of it. Gives the step that failed. */
+export async function detachImage(storeNamespace: number, name: string): Promise<StepFailure | undefined> {
+  const status = pipe2();
+  const program = createProgram(status[1]);
+  const step = 'unmount the image';
+  program.call(SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
+  program.call(SYS_umount2, [`/${name}`, MNT_DETACH], { step });
+  program.call(SYS_unlinkat, [AT_FDCWD, `/${name}`, AT_REMOVEDIR], { step });
+  program.call(SYS_exit_group, [0]);
+  return await runToEnd(program, status);
+}
+
+/** Whether overlayfs takes detached mounts as layers (Linux 6.15 on): tried out on an empty one. */
+export async function takesDetachedLayers(): Promise<boolean> {
+  const status = pipe2();
+  const program = createProgram(status[1]);
+  const step = 'try an overlay';
+  program.call(SYS_unshare, [CLONE_NEWNS], { step });
+  const home = newFilesystem(program, { type: 'tmpfs', settings: [], attributes: 0, step });
+  const directories = ['lower', 'upper', 'work'].map((path) => {
+    program.call(SYS_mkdirat, [home, path, 0o755], { step });
+    return openWithin(program, { at: home, path, step });
+  });
+  const settings = ['lowerdir+', 'upperdir', 'workdir'].map((key, i): Setting => [key, directories[i] ?? home]);
+  newFilesystem(program, { type: 'overlay', settings: [...settings, ['userxattr', true]], attributes: 0, step });
+  program.call(SYS_exit_group, [0]);
+  return (await runToEnd(program, status)) === undefined;
+}
