@@ -14,7 +14,9 @@ export type Ask = {
 export type Rules<M> = { readonly [K in keyof M]-?: (value: M[K], ask: Ask, message: M) => void };
 type Named<Kind> = { [K in CeilingName]: (typeof CEILINGS)[K]['kind'] extends Kind ? K : never }[CeilingName];
 
+/** The place of a field in what is judged. A oneof's name is none. */
 export function at(ask: Ask, name: string): Ask {
+  if (name === 'source' || name === 'verb') return ask;
   const word = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
   return { ...ask, field: ask.field === '' ? word : `${ask.field}.${word}` };
 }

@@ -53,10 +53,11 @@ const REQUEST: Rules<request.Request> = {
   ...free('checked by the gate', 'instance', 'sequence', 'principal', 'profile', 'ticket'),
   ...free('asks for less', 'dryRun'),
   verb: (verb, ask) => {
-    if (verb === undefined) return refuse(ask, 'present', ['nothing', 'a verb']);
-    among(ask, 'verbs', [verb.$case]);
+    const here = at(ask, verb?.$case ?? 'request');
+    if (verb === undefined) return refuse(here, 'present', ['nothing', 'a verb']);
+    among(here, 'verbs', [verb.$case]);
     // The table pairs each verb with the rules of its own message, which the type of a union cannot say.
-    return judge(VERBS[verb.$case] as Rules<object>, verb.value, at({ ...ask, field: '' }, verb.$case));
+    return judge(VERBS[verb.$case] as Rules<object>, verb.value, here);
   },
 };
 
