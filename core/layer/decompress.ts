@@ -82,30 +82,30 @@ type Inflation = { z: Gunzip | ZstdDecompress; chunks: Chunks; form: Form };
 
 async function inflate(inflation: Inflation, sink: (chunk: Uint8Array) => void): Promise<void> {
   const { z, form } = inflation;
-  const failure: { sink?: unknown } = {};
-  const feeding = feed(inflation);
-  feeding.catch(() => {}); // seen below, after the output's own error
-  try {
-    for await (const chunk of z) {
-      try {
-        sink(chunk);
-      } catch (error) {
-        failure.sink = error;
-        throw error;
-      }
-    }
-    await feeding;
-  } catch (error) {
-    if (error === failure.sink || error instanceof LayerFault) throw error;
-    const { code = '', message = '' } = error as { code?: string; message?: string };
-    const cut = code === 'Z_BUF_ERROR';
-    throw new LayerFault(
-      'input',
-      cut
-        ? `the layer's ${form} data are cut short`
-        : `the layer's ${form} data are damaged near byte ${z.bytesWritten}: ${message}`,
-    );
+  const failed: unknown[] = [];
+  const feeding = feed(inflation).catch((error: unknown) => {
+    failed.push(error);
+    z.destroy(error as Error);
+  });
+  const output = z[Symbol.asyncIterator]();
+  for (;;) {
+    const next = await output.next().catch((error: unknown) => {
+      throw damage(error, form, z.bytesWritten);
+    });
+    if (next.done) break;
+    sink(next.value);
   }
+  await feeding;
+  if (failed.length > 0) throw failed[0];
+}
+
+function damage(error: unknown, form: Form, at: number): unknown {
+  const { code = '', message = '' } = error as { code?: string; message?: string };
+  if (code === 'Z_BUF_ERROR') return new LayerFault('input', `the layer's ${form} data are cut short`);
+  if (code.startsWith('Z_') || code.startsWith('ZSTD_')) {
+    return new LayerFault('input', `the layer's ${form} data are damaged near byte ${at}: ${message}`);
+  }
+  return error;
 }
 
 /** Writes the input; what the decompressor leaves after its end may only be zeros, the padding of tapes. */
@@ -113,17 +113,20 @@ async function feed(inflation: Inflation): Promise<void> {
   const { z, chunks, form } = inflation;
   const over = new Promise<void>((resolve) => void z.once('close', resolve).once('end', resolve));
   let fed = 0;
+  let ended = false;
   for await (const chunk of chunks) {
     fed += chunk.length;
-    if (!z.readableEnded && !z.destroyed)
-      await Promise.race([new Promise<void>((resolve) => void z.write(chunk, () => resolve())), over]);
-    if (!z.readableEnded) continue;
+    if (!ended) await Promise.race([new Promise<void>((resolve) => void z.write(chunk, () => resolve())), over]);
+    if (z.destroyed && z.errored !== null) return; // its error is the output's
+    ended ||= z.bytesWritten < fed;
+    if (!ended) continue;
     const rest = chunk.subarray(Math.max(0, chunk.length - (fed - z.bytesWritten)));
-    if (rest.some((byte) => byte !== 0))
+    if (rest.some((byte) => byte !== 0)) {
       throw new LayerFault(
         'input',
-        `there are bytes after the end of the layer's ${form} data, at byte ${z.bytesWritten}`,
+        `there are bytes after the end of the layer's ${form} data, from byte ${z.bytesWritten} on`,
       );
+    }
   }
-  if (!z.readableEnded) z.end();
+  if (!ended) z.end();
 }

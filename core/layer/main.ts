@@ -54,15 +54,16 @@ async function run(mode: Mode): Promise<WorkerResult> {
 async function main(): Promise<void> {
   const mode = process.argv[2] as Mode;
   const known = Object.hasOwn(MODE, mode);
+  process.exitCode = 1; // until it is known to be otherwise: an event loop that runs dry is no success
   try {
     if (!known) throw new LayerFault('internal', `unknown mode "${mode}"; known are ${Object.keys(MODE).join(', ')}`);
     writeSync(FD.result, encodeResult(await run(mode)));
+    process.exitCode = 0;
   } catch (error) {
     const { status, message } = statusOf(error);
-    process.exitCode = 1;
     writeSync(2, `berth layer ${mode}: ${oneLine(message)}\n`);
     if (known) writeSync(FD.result, encodeResult(emptyResult(mode, status)));
   }
 }
 
-void main();
+void main().finally(() => process.exit()); // at once: a pipe that goes on is not waited for

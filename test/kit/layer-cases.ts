@@ -15,24 +15,65 @@ export const BASE: readonly TarItem[] = [
 ];
 
 /** What differs from the base alone, in lines of listing(), or what the refusal says. */
-export type LayerCase = { name: string; items: readonly TarItem[] } & ({ plus: string[]; minus: string[] } | { error: RegExp });
+export type LayerCase = { name: string; items: readonly TarItem[] } & (
+  | { plus: string[]; minus: string[] }
+  | { error: RegExp }
+);
 
 const lib = { minus: ['lib 120777 -> usr/lib'] };
 const X = '100644 n1';
 export const CASES: readonly LayerCase[] = [
   { name: 'symparent', items: [file('lib/x', 'new-x')], plus: ['lib 40755', `lib/x ${X} new-x`], ...lib },
-  { name: 'symparent_dir', items: [dir('lib'), file('lib/x', 'new-x')], plus: ['lib 40755', `lib/x ${X} new-x`], ...lib },
-  { name: 'symparent_same', items: [symlink('s', 'usr/lib'), file('s/x', 'new-x')], error: /"s\/x".*no "usr" on the way/ },
-  { name: 'abssym', items: [file('abs/x', 'new-x')], plus: ['abs 40755', `abs/x ${X} new-x`], minus: ['abs 120777 -> /usr/lib'] },
-  { name: 'outsym', items: [file('out/berth-esc', 'esc')], plus: ['out 40755', `out/berth-esc ${X} esc`], minus: ['out 120777 -> ../../../../../../tmp'] },
-  { name: 'dangsym', items: [file('dang/x', 'x')], plus: ['dang 40755', `dang/x ${X} x`], minus: ['dang 120777 -> nowhere'] },
-  { name: 'loopsym', items: [file('loop/x', 'x')], plus: ['loop 40755', `loop/x ${X} x`], minus: ['loop 120777 -> loop'] },
-  { name: 'hl_lower', items: [hardlink('data/hl', 'data/x')], error: /"data\/hl".*hard link to "data\/x", which is not an earlier entry/ },
+  {
+    name: 'symparent_dir',
+    items: [dir('lib'), file('lib/x', 'new-x')],
+    plus: ['lib 40755', `lib/x ${X} new-x`],
+    ...lib,
+  },
+  {
+    name: 'symparent_same',
+    items: [symlink('s', 'usr/lib'), file('s/x', 'new-x')],
+    error: /"s\/x".*no "usr" on the way/,
+  },
+  {
+    name: 'abssym',
+    items: [file('abs/x', 'new-x')],
+    plus: ['abs 40755', `abs/x ${X} new-x`],
+    minus: ['abs 120777 -> /usr/lib'],
+  },
+  {
+    name: 'outsym',
+    items: [file('out/berth-esc', 'esc')],
+    plus: ['out 40755', `out/berth-esc ${X} esc`],
+    minus: ['out 120777 -> ../../../../../../tmp'],
+  },
+  {
+    name: 'dangsym',
+    items: [file('dang/x', 'x')],
+    plus: ['dang 40755', `dang/x ${X} x`],
+    minus: ['dang 120777 -> nowhere'],
+  },
+  {
+    name: 'loopsym',
+    items: [file('loop/x', 'x')],
+    plus: ['loop 40755', `loop/x ${X} x`],
+    minus: ['loop 120777 -> loop'],
+  },
+  {
+    name: 'hl_lower',
+    items: [hardlink('data/hl', 'data/x')],
+    error: /"data\/hl".*hard link to "data\/x", which is not an earlier entry/,
+  },
   { name: 'hl_lower_abs', items: [hardlink('data/hl', '/data/x')], error: /hard link to "data\/x"/ },
   { name: 'hl_after', items: [hardlink('hl', 'late'), file('late', 'late')], error: /hard link to "late"/ },
   { name: 'hl_missing', items: [hardlink('hl', 'nope')], error: /hard link to "nope"/ },
   { name: 'hl_escape', items: [hardlink('hl', '../../../etc/passwd')], error: /no "etc" on the way/ },
-  { name: 'hl_symlink', items: [symlink('sl', 'file2'), hardlink('hl', 'sl')], plus: ['hl 120777 -> file2', 'sl 120777 -> file2'], minus: [] },
+  {
+    name: 'hl_symlink',
+    items: [symlink('sl', 'file2'), hardlink('hl', 'sl')],
+    plus: ['hl 120777 -> file2', 'sl 120777 -> file2'],
+    minus: [],
+  },
   { name: 'hl_dir', items: [hardlink('hl', 'data')], error: /hard link to "data"/ },
   {
     name: 'hl_wh',
@@ -41,15 +82,39 @@ export const CASES: readonly LayerCase[] = [
     minus: [`data/x ${X} low-x`, `data/y ${X} low-y`],
   },
   { name: 'wh_sym', items: [file('lib/.wh.a', '')], plus: ['lib 40755'], ...lib },
-  { name: 'opq_sym', items: [file('lib/.wh..wh..opq', ''), file('lib/n', 'n')], plus: ['lib 40755', `lib/n ${X} n`], ...lib },
-  { name: 'file_parent', items: [file('file/x', 'x')], plus: ['file 40755', `file/x ${X} x`], minus: [`file ${X} plain`] },
+  {
+    name: 'opq_sym',
+    items: [file('lib/.wh..wh..opq', ''), file('lib/n', 'n')],
+    plus: ['lib 40755', `lib/n ${X} n`],
+    ...lib,
+  },
+  {
+    name: 'file_parent',
+    items: [file('file/x', 'x')],
+    plus: ['file 40755', `file/x ${X} x`],
+    minus: [`file ${X} plain`],
+  },
   { name: 'file_parent_same', items: [file('g', 'g'), file('g/x', 'x')], error: /"g" is not a directory/ },
   { name: 'implied_mode', items: [file('etc/new', 'n')], plus: [`etc/new ${X} n`], minus: [] },
   { name: 'implied_new', items: [file('p/q/r', 'n')], plus: ['p 40755', 'p/q 40755', `p/q/r ${X} n`], minus: [] },
   { name: 'dup', items: [file('d1', 'one'), file('d1', 'two')], error: /"d1".*second entry with the same path/ },
-  { name: 'dup_wh', items: [file('data/z', 'z'), file('data/.wh.z', '')], error: /whiteout of what this layer itself adds/ },
-  { name: 'wh_then_add', items: [file('data/.wh.x', ''), file('data/x', 'again')], plus: [`data/x ${X} again`], minus: [`data/x ${X} low-x`] },
-  { name: 'dir_over_file', items: [dir('file'), file('file/x', 'x')], plus: ['file 40755', `file/x ${X} x`], minus: [`file ${X} plain`] },
+  {
+    name: 'dup_wh',
+    items: [file('data/z', 'z'), file('data/.wh.z', '')],
+    error: /whiteout of what this layer itself adds/,
+  },
+  {
+    name: 'wh_then_add',
+    items: [file('data/.wh.x', ''), file('data/x', 'again')],
+    plus: [`data/x ${X} again`],
+    minus: [`data/x ${X} low-x`],
+  },
+  {
+    name: 'dir_over_file',
+    items: [dir('file'), file('file/x', 'x')],
+    plus: ['file 40755', `file/x ${X} x`],
+    minus: [`file ${X} plain`],
+  },
   {
     name: 'file_over_dir',
     items: [file('data', 'now a file')],

@@ -36,11 +36,13 @@ export function listing(index: ImageIndex, tars: readonly Uint8Array[]): string[
       const entry = imageEntry(index, inode);
       const at = path + name;
       const data = Buffer.alloc(entry.size);
-      for (const { offset, length, tarOffset } of entry.extents) data.set(tars[entry.layer]?.subarray(tarOffset, tarOffset + length) ?? [], offset);
+      for (const { offset, length, tarOffset } of entry.extents)
+        data.set(tars[entry.layer]?.subarray(tarOffset, tarOffset + length) ?? [], offset);
       const mode = entry.mode.toString(8);
       if (entry.kind === 'dir') lines.push(`${at} 40${mode.padStart(3, '0')}`);
       else if (entry.kind === 'symlink') lines.push(`${at} 120${mode} -> ${entry.link}`);
-      else if (entry.kind === 'file') lines.push(`${at} 100${mode.padStart(3, '0')} n${entry.nlink} ${data.toString('latin1')}`);
+      else if (entry.kind === 'file')
+        lines.push(`${at} 100${mode.padStart(3, '0')} n${entry.nlink} ${data.toString('latin1')}`);
       else lines.push(`${at} ${entry.kind} ${mode} ${entry.major}:${entry.minor}`);
       if (entry.kind === 'dir') visit(inode, `${at}/`);
     }

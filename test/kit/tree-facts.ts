@@ -1,8 +1,9 @@
 // All facts of a directory tree, for comparing two of them: mode, owner, time, size, link, device, content, attributes, which names are one file.
-// As a program: `tree-facts.ts DIR` or `tree-facts.ts --erofs IMAGE DIR TAR…` (mounts the image on DIR first; run it in a mount namespace of
-// its own) prints them as JSON.
+// As a program, in a mount namespace of its own: `tree-facts.ts DIR JOBS` reads a JSON list of {image, tars}, mounts each EROFS image on DIR
+// and prints the list of facts as JSON, with a string for an image that cannot be mounted.
 import { createHash } from 'node:crypto';
-import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
 
@@ -14,6 +15,8 @@ const lgetxattr = libc.func(
 const mount = libc.func(
   'int mount(const char *source, const char *target, const char *type, unsigned long flags, const char *data)',
 );
+
+const umount = libc.func('int umount(const char *target)');
 
 export type Facts = Record<string, string>;
 
@@ -73,12 +76,26 @@ export function differences(a: Facts, b: Facts): string[] {
     .map((path) => `${path}: ${a[path] ?? 'missing'} | ${b[path] ?? 'missing'}`);
 }
 
+export type MountJob = { image: string; tars: string[] };
+
+function mounted(dir: string, job: MountJob): Facts | string {
+  const data = job.tars.map((tar) => `device=${tar}`).join(',');
+  if (mount(job.image, dir, 'erofs', 1, data) !== 0) return `mount of ${job.image}: errno ${koffi.errno()}`;
+  const facts = treeFacts(dir);
+  if (umount(dir) !== 0) throw new Error(`umount ${dir}: errno ${koffi.errno()}`);
+  return facts;
+}
+
+/** Facts of EROFS images, each mounted in a mount namespace of its own; needs root. */
+export function mountedFacts(dir: string, jobs: readonly MountJob[]): (Facts | string)[] {
+  const list = `${dir}.jobs`;
+  writeFileSync(list, JSON.stringify(jobs));
+  const command = ['-m', '--propagation', 'private', process.execPath, fileURLToPath(import.meta.url), dir, list];
+  return JSON.parse(execFileSync('unshare', command, { encoding: 'utf8', maxBuffer: 2 ** 30 }));
+}
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const args = process.argv.slice(2);
-  if (args[0] === '--erofs') {
-    const [, image = '', dir = '', ...tars] = args;
-    const data = tars.map((tar) => `device=${tar}`).join(',');
-    if (mount(image, dir, 'erofs', 1, data) !== 0) throw new Error(`mount: errno ${koffi.errno()}`);
-    process.stdout.write(JSON.stringify(treeFacts(dir)));
-  } else process.stdout.write(JSON.stringify(treeFacts(args[0] ?? '.')));
+  const [dir = '', list = ''] = process.argv.slice(2);
+  const jobs = JSON.parse(readFileSync(list, 'utf8')) as MountJob[];
+  process.stdout.write(JSON.stringify(jobs.map((job) => mounted(dir, job))));
 }
