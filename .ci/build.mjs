@@ -87,7 +87,7 @@ export async function buildAll() {
   linkOrCopy(node, join(fresh, 'node'));
   copyFileSync(koffiNative(), join(fresh, 'koffi.node'));
   writeFileSync(join(fresh, 'package.json'), '{"type":"commonjs"}\n');
-  writeFileSync(join(fresh, 'berth'), `#!${join(dist, 'node')}\nrequire('node:module').enableCompileCache(__dirname + '/cache');\nrequire('./cli.cjs');\n`);
+  writeFileSync(join(fresh, 'berth'), `#!${join(dist, 'node')} --\nrequire('node:module').enableCompileCache(__dirname + '/cache');\nrequire('./cli.cjs');\n`);
   for (const name of readdirSync(fresh)) if (statSync(join(fresh, name)).isFile()) chmodSync(join(fresh, name), name === 'berth' || name === 'node' ? 0o755 : 0o644);
   writeFileSync(join(fresh, '.stamp'), want);
   const old = `${dist}.old.${process.pid}`;

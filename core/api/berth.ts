@@ -22,7 +22,7 @@ async function explained(call: Call, asks: boolean): Promise<Answer> {
   return {
     kind: 'json',
     status: 200,
-    value: { Text: text, Plan: JSON.parse(json), Warnings: warnings, Decision: decision },
+    value: { text, plan: JSON.parse(json), warnings, decision },
   };
 }
 
@@ -34,4 +34,13 @@ export async function whoami(call: Call): Promise<Answer> {
 /** `GET /berth/v1/doctor`. */
 export async function doctor(call: Call): Promise<Answer> {
   return { kind: 'json', status: 200, value: await call.engine.system.doctor() };
+}
+
+/** `GET /berth/v1/status`: which process this is, and the helper it works with. */
+export async function status(call: Call): Promise<Answer> {
+  const [{ Version: version }, { uid, helper, problem }] = await Promise.all([
+    call.engine.system.version(),
+    call.engine.system.whoami(),
+  ]);
+  return { kind: 'json', status: 200, value: { pid: process.pid, uid, version, helper, problem } };
 }

@@ -1,6 +1,6 @@
 // Every route of the server, one line each: method, path and handler. `*` stands for a name, which may hold slashes.
 import { attachContainer } from './attach.ts';
-import { doctor, dryRun, explain, whoami } from './berth.ts';
+import { doctor, dryRun, explain, status, whoami } from './berth.ts';
 import type { Handler } from './call.ts';
 import { inspectContainer, listContainers, readLogs, waitContainer } from './container-read.ts';
 import {
@@ -64,6 +64,7 @@ const ROUTES: readonly Route[] = [
   route('POST', '/berth/v1/dry-run', dryRun),
   route('GET', '/berth/v1/whoami', whoami),
   route('GET', '/berth/v1/doctor', doctor),
+  route('GET', '/berth/v1/status', status),
 ];
 
 /** The handler of a path without its version, and what `*` stood for. */

@@ -43,12 +43,10 @@ export type Command = {
   readonly usage: string;
   readonly summary: string;
   readonly flags: readonly Flag[];
-  /** How many words it takes; `max` absent: any number. */
-  readonly words: { readonly min: number; readonly max?: number };
+  /** How many words it takes; `max` absent: any number. `unless`: a flag that stands in for the first word. */
+  readonly words: { readonly min: number; readonly max?: number; readonly unless?: string };
   /** Flags end at the first word, because what follows is another program's command line. */
   readonly stopAtWord?: true;
-  /** The exit code of a usage error: 125 for `run`, whose other codes are the container's; else 1. */
-  readonly usageCode?: 125;
   readonly hidden?: true;
   readonly load: () => Promise<Handler>;
 };

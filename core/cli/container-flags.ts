@@ -79,7 +79,7 @@ const networking: readonly Flag[] = [
 const files: readonly Flag[] = [
   flag('--mount list', 'Attach a filesystem mount to the container', { shown: 'mount' }),
   flag('--read-only', "Mount the container's root filesystem as read only"),
-  flag('--rootfs', 'Take IMAGE as the path of a directory that is the root filesystem'),
+  flag('--rootfs string', 'Run a plain directory as the root filesystem; there is no IMAGE then', { shown: 'dir' }),
   flag('--storage-opt list', 'Storage driver options for the container'),
   flag('--tmpfs list', 'Mount a tmpfs directory'),
   flag('-v, --volume list', 'Bind mount a volume'),
@@ -144,3 +144,9 @@ export const UPDATE_FLAGS: readonly Flag[] = CREATE_FLAGS.filter((one) =>
     .concat(['cpuset-mems', 'memory', 'memory-reservation', 'memory-swap', 'pids-limit', 'restart'])
     .includes(one.name),
 );
+
+/** Flags of `explain`, which may also stand among those of the `run` it explains. */
+export const EXPLAIN_FLAGS: readonly Flag[] = [
+  flag('--dry-run', 'Ask the helper for its decision, too'),
+  flag('--json', 'Print JSON'),
+];

@@ -9,6 +9,8 @@ export type Place = {
   readonly socket: string;
   /** Given by `-H` or BERTH_HOST: somebody else starts that engine. */
   readonly foreign: boolean;
+  /** The uid the engine runs as: the caller's, or what root's engine becomes. */
+  readonly engineUid: number;
 };
 
 export type Session = {
@@ -16,9 +18,49 @@ export type Session = {
   readonly stdin: NodeJS.ReadStream;
   readonly stdout: NodeJS.WriteStream;
   readonly stderr: NodeJS.WriteStream;
-  readonly place: Place;
+  /** Which instance; throws CliError where the words that name it are wrong. */
+  readonly place: () => Place;
   /** The folder of the programs: `cli.cjs`, `engine.cjs`, `helper.cjs`, `node`. */
   readonly home: string;
   /** A client of the engine, which is started first when it does not run and may be. */
   readonly client: () => Promise<Client>;
 };
+
+/** Adds place and client to what is known at the start of the process. */
+export function makeSession(of: Omit<Session, 'place' | 'client'>, place: () => Place): Session {
+  let found: Place | undefined;
+  let client: Promise<Client> | undefined;
+  const session: Session = {
+    env: of.env,
+    home: of.home,
+    get stdin() {
+      return of.stdin;
+    },
+    get stdout() {
+      return of.stdout;
+    },
+    get stderr() {
+      return of.stderr;
+    },
+    place: () => {
+      found ??= place();
+      return found;
+    },
+    client: () => {
+      client ??= connect(session);
+      return client;
+    },
+  };
+  return session;
+}
+
+async function connect(session: Session): Promise<Client> {
+  const { makeClient } = await import('../client/client.ts');
+  const { canConnect } = await import('../client/wire.ts');
+  const place = session.place();
+  if (!place.foreign && !(await canConnect(place.socket))) {
+    const { ensureRunning } = await import('./ensure.ts');
+    await ensureRunning(session);
+  }
+  return makeClient(place.socket);
+}

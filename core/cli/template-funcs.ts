@@ -8,12 +8,11 @@ function text(value: unknown): string {
   return typeof value === 'string' ? value : goText(value);
 }
 
-/** JSON as Go writes it: no spaces, and <, > and & as escapes, as json.Marshal does. `undefined` gives null. */
+/** JSON as Go writes it, without spaces. A row of a list (formatter.ts) marshals itself, and there <, > and & are escaped; undefined gives null. */
 export function goJson(value: unknown): string {
-  return JSON.stringify(value ?? null).replace(
-    /[<>&\u2028\u2029]/g,
-    (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  const json = JSON.stringify(value ?? null);
+  const isRow = typeof value === 'object' && value !== null && 'toJSON' in value;
+  return isRow ? json.replace(/[<>&]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`) : json;
 }
 
 function printLine(args: readonly unknown[]): string {

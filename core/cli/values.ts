@@ -5,7 +5,7 @@ import { type Flag, isTrue } from './command.ts';
 /** Why a value cannot be this flag's; undefined when it can. */
 export function checkValue(flag: Pick<Flag, 'name' | 'kind'>, text: string): string | undefined {
   const own = BY_NAME[flag.name];
-  if (own !== undefined && flag.kind !== 'string') return own(text);
+  if (own !== undefined && flag.kind !== 'string' && flag.kind !== 'bool') return own(text);
   switch (flag.kind) {
     case 'bool':
       return isTrue(text) || ['0', 'f', 'F', 'false', 'FALSE', 'False'].includes(text)
@@ -35,6 +35,7 @@ const BY_NAME: Readonly<Record<string, (text: string) => string | undefined>> = 
       ? undefined
       : 'valid streams are STDIN, STDOUT and STDERR',
   env: (text) => (text === '' || text.startsWith('=') ? `invalid environment variable: ${text}` : undefined),
+  filter: (text) => (text === '' || text.includes('=') ? undefined : 'bad format of filter (expected name=value)'),
   label: (text) => (text === '' || text.startsWith('=') ? `invalid label '${text}': empty name` : undefined),
   'memory-swap': (text) => (text === '-1' ? undefined : checkSize(text)),
   mount: (text) => readMount(text).why,

@@ -1,0 +1,137 @@
+// Starts what a command needs and does not find: the helper (with its keeper), then the engine. As root the system's; without root, where no helper
+// answers, the same helper in a user namespace of the user's own.
+import { spawn } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { canConnect } from '../client/wire.ts';
+import { CliError } from './error.ts';
+import type { Place, Session } from './session.ts';
+
+const HELPER_WAIT_MS = 20_000;
+const ENGINE_WAIT_MS = 20_000;
+const POLL_MS = 10;
+
+export type InstancePaths = {
+  readonly run: string;
+  readonly helper: string;
+  readonly lane: string;
+  readonly ready: string;
+  readonly log: string;
+};
+
+/** Where an instance's processes meet. Source: ARCHITECTURE.md, "Paths". */
+export function pathsOf(place: Pick<Place, 'stateDir'>): InstancePaths {
+  const run = place.stateDir === undefined ? '/run/berth' : join(place.stateDir, 'run');
+  const log = place.stateDir === undefined ? '/var/log/berth' : join(place.stateDir, 'log');
+  return { run, helper: join(run, 'helper.sock'), lane: join(run, 'lane.sock'), ready: join(run, 'helper.json'), log };
+}
+
+/** What the helper says of itself once it serves. */
+export type Ready = {
+  readonly helper?: number;
+  readonly keeper?: number;
+  readonly version?: string;
+  readonly slot?: number;
+};
+
+/** Reads the ready file; undefined when there is none or it is half written. */
+export function readReady(path: string): Ready | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Ready;
+  } catch (error) {
+    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Gives back when helper and engine of the session's instance answer. Throws CliError saying which does not and where its log is. */
+export async function ensureRunning(session: Session): Promise<void> {
+  const place = session.place();
+  if (place.foreign)
+    throw new CliError(`Cannot connect to the Berth engine at unix://${place.socket}. Is the engine running?`);
+  const paths = pathsOf(place);
+  if (!(await canConnect(paths.helper))) await startHelper(session, paths);
+  if (!(await canConnect(place.socket))) await startEngine(session, paths);
+}
+
+async function startHelper(session: Session, paths: InstancePaths): Promise<void> {
+  const { stateDir } = session.place();
+  if (stateDir === undefined && process.getuid?.() !== 0) {
+    throw new CliError(
+      'the helper of this machine does not answer: start it as root with `berth system up`, or run your own with --state-dir DIR',
+    );
+  }
+  const log = join(makeLogs(paths.log), 'helper.log');
+  await startProgram(session, {
+    name: 'helper',
+    log,
+    waitMs: HELPER_WAIT_MS,
+    isUp: async () => readReady(paths.ready) !== undefined && (await canConnect(paths.helper)),
+  });
+}
+
+async function startEngine(session: Session, paths: InstancePaths): Promise<void> {
+  const { socket, stateDir } = session.place();
+  const isRoot = process.getuid?.() === 0;
+  // Without root the machine's log directory is closed to us; the user's runtime directory was made for this user by the helper.
+  const dir = stateDir === undefined && !isRoot ? join(paths.run, String(process.getuid?.())) : makeLogs(paths.log);
+  const log = join(existsSync(dir) ? dir : '/tmp', isRoot ? 'engine.log' : `engine-${process.getuid?.()}.log`);
+  await startProgram(session, { name: 'engine', log, waitMs: ENGINE_WAIT_MS, isUp: () => canConnect(socket) });
+}
+
+function makeLogs(dir: string): string {
+  if (!existsSync(dir)) {
+    mkdirSync(dir, { recursive: true });
+    chmodSync(dir, 0o755);
+  }
+  return dir;
+}
+
+type Program = {
+  readonly name: 'helper' | 'engine';
+  readonly log: string;
+  readonly waitMs: number;
+  readonly isUp: () => Promise<boolean>;
+};
+
+async function startProgram(session: Session, program: Program): Promise<void> {
+  const { stateDir } = session.place();
+  const bundle = join(session.home, `${program.name}.cjs`);
+  const node = join(session.home, 'node');
+  if (!existsSync(bundle))
+    throw new CliError(`${bundle} is missing: build it with \`npm run build\`, or copy the whole of dist`);
+  const log = openSync(program.log, 'a', 0o600);
+  const args = [bundle, ...(stateDir === undefined ? [] : ['--state-dir', stateDir])];
+  const child = spawn(existsSync(node) ? node : process.execPath, args, {
+    detached: true,
+    stdio: ['ignore', log, log],
+    cwd: '/',
+  });
+  let ended: string | undefined;
+  child.once('error', (error) => {
+    ended = error.message;
+  });
+  child.once('exit', (code, signal) => {
+    ended ??= signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`;
+  });
+  const deadline = Date.now() + program.waitMs;
+  try {
+    while (!(await program.isUp())) {
+      // Two commands at once start two: the one that comes second ends, and the first answers both. So an end alone is no failure yet.
+      if (ended !== undefined && Date.now() > deadline - program.waitMs + 1000)
+        throw new CliError(startFailure(program, ended));
+      if (Date.now() > deadline)
+        throw new CliError(startFailure(program, `it did not answer within ${program.waitMs / 1000} s`));
+      await sleep(POLL_MS);
+    }
+  } finally {
+    child.removeAllListeners();
+    child.unref();
+  }
+}
+
+function startFailure(program: Program, why: string): string {
+  const lines = readFileSync(program.log, 'utf8').trimEnd().split('\n');
+  return `the ${program.name} could not be started: ${why}: ${lines.at(-1) || 'it said nothing'} (log: ${program.log})`;
+}

@@ -1,0 +1,46 @@
+// `berth explain run …`: the plan of a container that is not made, with reasons; with --dry-run also the helper's word on it.
+import type { Explained } from '../client/client.ts';
+import { type Given, isOn, textOf } from './command.ts';
+import { COMMANDS } from './commands.ts';
+import { EXPLAIN_FLAGS } from './container-flags.ts';
+import { readBody } from './create.ts';
+import { CliError } from './error.ts';
+import { parseFlags } from './flags.ts';
+import type { Session } from './session.ts';
+
+/** Prints the plan; the exit code is 1 when the helper would refuse it. */
+export async function explainRun(session: Session, given: Given): Promise<number> {
+  const [verb = '', ...words] = given.args;
+  const command = COMMANDS.find((one) => one.names[0]?.join(' ') === verb);
+  if (command === undefined || (verb !== 'run' && verb !== 'create')) {
+    throw new CliError(
+      `berth explain: ${JSON.stringify(verb)} cannot be explained: use 'berth explain run IMAGE …'`,
+      125,
+    );
+  }
+  const parsed = parseFlags({ flags: [...command.flags, ...EXPLAIN_FLAGS], stopAtWord: true }, words);
+  if (parsed.kind === 'bad') throw new CliError(`${parsed.why}\n\nRun 'berth run --help' for more information`, 125);
+  if (parsed.kind === 'help') throw new CliError("Run 'berth run --help' for the options of run", 0);
+  const run = parsed.given;
+  if (run.args.length === 0 && !run.flags.has('rootfs'))
+    throw new CliError("berth: 'berth explain run' requires an image", 1);
+  const asked = (name: string): boolean => isOn(given, name) || isOn(run, name);
+  const explained = await (await session.client()).explain(readBody(session, run), {
+    name: textOf(run, 'name'),
+    dryRun: asked('dry-run'),
+  });
+  session.stdout.write(asked('json') ? `${JSON.stringify(explained, undefined, 2)}\n` : explanationText(explained));
+  return explained.decision?.allowed === false ? 1 : 0;
+}
+
+/** The plan, warnings, decision, for people. */
+export function explanationText(explained: Explained): string {
+  const warnings = explained.warnings.map((warning) => `WARNING: ${warning}\n`);
+  const { decision } = explained;
+  if (decision === undefined) return explained.text + warnings.join('');
+  const reasons = decision.reasons.map(
+    (one) => `  ${one.field}: asked ${one.asked}, allowed ${one.allowed} (rule ${one.rule})\n`,
+  );
+  const word = decision.allowed ? 'The helper allows it.\n' : 'The helper refuses it:\n';
+  return `${explained.text}${warnings.join('')}\n${word}${reasons.join('')}`;
+}

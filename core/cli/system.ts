@@ -1,0 +1,148 @@
+// `berth system up`, `down`, `status`, `env`: Berth's own processes.
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type EngineStatus, makeClient } from '../client/client.ts';
+import { NoServer } from '../client/error.ts';
+import { canConnect } from '../client/wire.ts';
+import { type Given, isOn } from './command.ts';
+import { ensureRunning, pathsOf, readReady } from './ensure.ts';
+import { CliError } from './error.ts';
+import type { Place, Session } from './session.ts';
+
+const STOP_WAIT_MS = 15_000;
+
+/** Starts what does not run; prints where the engine listens. */
+export async function systemUp(session: Session): Promise<number> {
+  const place = session.place();
+  await ensureRunning(session);
+  const status = await readStatus(place);
+  session.stdout.write(
+    `engine ${status.engine.pid}, helper ${status.helper.pid}, keeper ${status.keeper.pid}\nunix://${place.socket}\n`,
+  );
+  return 0;
+}
+
+/** Prints `export DOCKER_HOST=…`. */
+export async function systemEnv(session: Session): Promise<number> {
+  session.stdout.write(`export DOCKER_HOST=unix://${session.place().socket}\n`);
+  return 0;
+}
+
+type ProcessStatus = { readonly running: boolean; readonly pid: number | null; readonly version: string | null };
+type Status = {
+  readonly engine: ProcessStatus & { readonly uid: number; readonly sockets: readonly string[] };
+  readonly helper: ProcessStatus & { readonly sockets: readonly string[] };
+  readonly keeper: ProcessStatus;
+  readonly stateDir: string | null;
+  readonly slot: number | null;
+};
+
+/** Prints what runs; the exit code is 1 when something does not. */
+export async function systemStatus(session: Session, given: Given): Promise<number> {
+  const status = await readStatus(session.place());
+  session.stdout.write(isOn(given, 'json') ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status));
+  return status.engine.running && status.helper.running && status.keeper.running ? 0 : 1;
+}
+
+async function readStatus(place: Place): Promise<Status> {
+  const paths = pathsOf(place);
+  const ready = readReady(paths.ready);
+  const engine = await askEngine(place);
+  const helperRuns = await canConnect(paths.helper);
+  const keeperPid = ready?.keeper ?? null;
+  return {
+    engine: {
+      running: engine !== undefined,
+      pid: engine?.pid ?? null,
+      version: engine?.version ?? null,
+      uid: place.engineUid,
+      sockets: [place.socket, place.socket.replace(/docker\.sock$/, 'rpc.sock')],
+    },
+    helper: {
+      running: helperRuns,
+      pid: helperRuns ? (ready?.helper ?? null) : null,
+      version: ready?.version ?? null,
+      sockets: [paths.helper, paths.lane],
+    },
+    keeper: { running: keeperPid !== null && isAlive(keeperPid), pid: keeperPid, version: ready?.version ?? null },
+    stateDir: place.stateDir ?? null,
+    slot: ready?.slot ?? null,
+  };
+}
+
+async function askEngine(place: Place): Promise<EngineStatus | undefined> {
+  try {
+    return await makeClient(place.socket).status();
+  } catch (error) {
+    if (error instanceof NoServer) return undefined;
+    throw error;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+function statusText(status: Status): string {
+  const line = (name: string, one: ProcessStatus, sockets: readonly string[]): string =>
+    `${name.padEnd(8)}${(one.running ? 'running' : 'stopped').padEnd(9)}${String(one.pid ?? '-').padEnd(8)}${(one.version ?? '-').padEnd(10)}${sockets.join(' ')}`.trimEnd();
+  const lines = [
+    'PART    STATE    PID     VERSION   SOCKETS',
+    line('engine', status.engine, status.engine.sockets),
+    line('helper', status.helper, status.helper.sockets),
+    line('keeper', status.keeper, []),
+  ];
+  return `${lines.join('\n')}\n`;
+}
+
+/** Stops every container, then the engine, the helper and its keeper. Without root only what is the user's own. */
+export async function systemDown(session: Session): Promise<number> {
+  const place = session.place();
+  if (place.foreign) throw new CliError('system down: -H names an engine that somebody else started');
+  const status = await readStatus(place);
+  if (status.engine.pid !== null) {
+    await stopContainers(place);
+    await endProcess('engine', status.engine.pid);
+  }
+  const own = process.getuid?.() === 0 || place.stateDir !== undefined;
+  if (own) {
+    for (const [name, pid] of [
+      ['helper', status.helper.pid],
+      ['keeper', status.keeper.pid],
+    ] as const)
+      if (pid !== null) await endProcess(name, pid);
+  }
+  return 0;
+}
+
+async function stopContainers(place: Place): Promise<void> {
+  const client = makeClient(place.socket);
+  const running = await client.listContainers({});
+  await Promise.allSettled(running.map((one) => client.stopContainer(one.Id, {})));
+}
+
+/** TERM, and when that does not do, a sentence: a helper in the middle of something is never killed from here. */
+async function endProcess(name: string, pid: number): Promise<void> {
+  if (!isAlive(pid)) return;
+  try {
+    process.kill(pid, 'SIGTERM');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ESRCH') return;
+    throw new CliError(
+      `system down: cannot end the ${name} (pid ${pid}): ${code === 'EPERM' ? 'it is not yours; run this as root' : code}`,
+    );
+  }
+  const deadline = Date.now() + STOP_WAIT_MS;
+  while (isAlive(pid)) {
+    if (Date.now() > deadline)
+      throw new CliError(
+        `system down: the ${name} (pid ${pid}) did not end within ${STOP_WAIT_MS / 1000} s after SIGTERM`,
+      );
+    await sleep(10);
+  }
+}
