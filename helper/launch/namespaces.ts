@@ -43,7 +43,7 @@ export type IdRange = { readonly inside: number; readonly outside: number; reado
 export type IdMaps = { readonly uids: readonly IdRange[]; readonly gids: readonly IdRange[] };
 
 /** A user namespace with these maps, as a descriptor to join or to map owners by. About half a millisecond. */
-export async function newUserNamespace({ uids, gids }: IdMaps): Promise<number> {
+export function newUserNamespace({ uids, gids }: IdMaps): number {
   const print = (ranges: readonly IdRange[]) =>
     ranges.map((one) => `${one.inside} ${one.outside} ${one.count}`).join('\n');
   return holdNamespace(

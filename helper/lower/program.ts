@@ -39,7 +39,7 @@ export class Refused extends Error {
 }
 
 export type Program = {
-  /** The pipe's write end on which the process reports; see decodeStatus. */
+  /** The pipe's write end on which the process reports (see decodeStatus of helper/launch); -1: nowhere. */
   readonly status: number;
   readonly records: readonly Record[];
   readonly chunks: readonly Uint8Array[];
@@ -68,7 +68,7 @@ export function createProgram(status: number): Program {
   const records: Record[] = [];
   const chunks: Uint8Array[] = [];
   const pointers: [number, Data | Slot][] = [];
-  const descriptors = new Set([status]);
+  const descriptors = new Set(status < 0 ? [] : [status]);
   const known = new Map<string, Data>();
   let size = 0;
 

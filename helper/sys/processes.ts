@@ -9,8 +9,14 @@ import {
   WEXITED,
   WNOHANG,
 } from '../../proto/abi/wait.ts';
-import { SYS_pidfd_getfd, SYS_pidfd_open, SYS_pidfd_send_signal } from '../../proto/abi/unistd.ts';
-import { checked, raw } from './libc.ts';
+import {
+  SYS_close_range,
+  SYS_execveat,
+  SYS_pidfd_getfd,
+  SYS_pidfd_open,
+  SYS_pidfd_send_signal,
+} from '../../proto/abi/unistd.ts';
+import { addressOf, checked, raw } from './libc.ts';
 
 /** man 2 prctl; gives its result. */
 export function prctl(option: number, value = 0): number {
@@ -47,4 +53,17 @@ export function waitPidfd(pidfd: number, options = 0): number | undefined {
 export function waitStatus(code: number, status: number): number {
   if (code === CLD_EXITED) return (status & 0xff) << 8;
   return (status & 0x7f) | (code === CLD_EXITED + 2 ? 0x80 : 0);
+}
+
+/** man 2 close_range. */
+export function closeRange(first: number, last: number, flags: number): void {
+  checked('close_range', first, raw.closeRange(SYS_close_range, first, last, flags));
+}
+
+/** Executes the file behind the descriptor in our own place, with no arguments and no environment. man 2 execveat. */
+export function executeDescriptor(fd: number, flags: number): never {
+  const nothing = new BigUint64Array(1);
+  const list = addressOf(new Uint8Array(nothing.buffer));
+  checked('execveat', fd, raw.execveat(SYS_execveat, fd, '', list, list, flags));
+  throw new Error(`execveat returned (${nothing.length})`);
 }

@@ -7,6 +7,7 @@ export const SYS_mmap = 9;
 export const SYS_rt_sigaction = 13;
 export const SYS_rt_sigprocmask = 14;
 export const SYS_ioctl = 16;
+export const SYS_pread64 = 17;
 export const SYS_writev = 20;
 export const SYS_nanosleep = 35;
 export const SYS_socket = 41;
@@ -69,6 +70,7 @@ const ARM64 = new Map<number, number>([
   [SYS_rt_sigaction, 134],
   [SYS_rt_sigprocmask, 135],
   [SYS_ioctl, 29],
+  [SYS_pread64, 67],
   [SYS_writev, 66],
   [SYS_nanosleep, 101],
   [SYS_socket, 198],
