@@ -16,7 +16,8 @@ import {
   SYS_pidfd_open,
   SYS_pidfd_send_signal,
 } from '../../proto/abi/unistd.ts';
-import { addressOf, checked, raw } from './libc.ts';
+import { PIDFD_EXIT_CODE_AT, PIDFD_GET_INFO, PIDFD_INFO_EXIT, PIDFD_INFO_SIZE_VER0 } from '../../proto/abi/pidfd.ts';
+import { addressOf, checked, orErrno, raw } from './libc.ts';
 
 /** man 2 prctl; gives its result. */
 export function prctl(option: number, value = 0): number {
@@ -47,6 +48,15 @@ export function waitPidfd(pidfd: number, options = 0): number | undefined {
   checked('waitid', pidfd, raw.waitid(P_PIDFD, pidfd, info, WEXITED | WNOHANG | options));
   if (info.readInt32LE(SI_PID_AT) === 0) return undefined;
   return waitStatus(info.readInt32LE(SI_CODE_AT), info.readInt32LE(SI_STATUS_AT));
+}
+
+/** How a process that is not our child ended, once somebody has reaped it; undefined before that, and always before Linux 6.15. */
+export function exitOfOther(pidfd: number): number | undefined {
+  const info = Buffer.alloc(PIDFD_INFO_SIZE_VER0);
+  info.writeBigUInt64LE(BigInt(PIDFD_INFO_EXIT));
+  if (orErrno(raw.ioctl(pidfd, PIDFD_GET_INFO, info)) < 0) return undefined;
+  const known = (info.readBigUInt64LE() & BigInt(PIDFD_INFO_EXIT)) !== 0n;
+  return known ? info.readInt32LE(PIDFD_EXIT_CODE_AT) : undefined;
 }
 
 /** wait(2)'s status of waitid(2)'s si_code and si_status. */

@@ -7,7 +7,7 @@ import { ECHILD } from '../../proto/abi/errno.ts';
 import { WNOWAIT } from '../../proto/abi/wait.ts';
 import { watchPidfd } from '../sys/descriptors.ts';
 import { SysError } from '../sys/error.ts';
-import { waitPidfd } from '../sys/processes.ts';
+import { exitOfOther, waitPidfd } from '../sys/processes.ts';
 import { bootNs } from '../sys/time.ts';
 import type { ExitEntry, Exits } from './exits.ts';
 
@@ -28,12 +28,18 @@ export async function whenExited(child: Child, exits: Exits): Promise<ExitEntry>
 
 function seen(child: Child, exits: Exits): ExitEntry | undefined {
   const status = statusOf(child.pidfd);
-  if (status === 'not ours') return exits.find(child.pid, child.startedNs);
+  if (status === 'not ours') return exits.find(child.pid, child.startedNs) ?? reapedByInit(child);
   if (status === undefined) return undefined;
   const entry = { pid: child.pid, status, bootNs: bootNs() };
   exits.append(entry);
   waitPidfd(child.pidfd);
   return entry;
+}
+
+/** A child of a keeper that was killed after its helper is init's; only the kernel knows how it ended (Linux 6.15 on). */
+function reapedByInit({ pid, pidfd }: Child): ExitEntry | undefined {
+  const status = exitOfOther(pidfd);
+  return status === undefined ? undefined : { pid, status, bootNs: bootNs() };
 }
 
 function statusOf(pidfd: number): number | undefined | 'not ours' {
