@@ -5,7 +5,7 @@ import { planDevices } from './devices.ts';
 import type { Facts, ImageFacts } from './facts.ts';
 import { planFiles, planNames } from './files.ts';
 import { planHardening } from './hardening.ts';
-import { checkFields, type Intent } from './intent.ts';
+import { checkFields, checkTexts, type Intent } from './intent.ts';
 import { planLimits } from './limits.ts';
 import { wantedNamespaces } from './modes.ts';
 import { planMounts } from './mounts.ts';
@@ -64,6 +64,8 @@ function assemble(intent: Intent, facts: Facts): Plan {
   const { body } = intent;
   const host = body.HostConfig;
   checkFields(host);
+  checkTexts(body, 'body');
+  checkTexts(imageConfig(facts), 'image');
   const wish = wantedNamespaces(host, facts);
   const names = planNames(body, facts);
   const mounts = planMounts({ body, facts, files: planFiles(body, facts, names) });

@@ -2,7 +2,7 @@
 import type { Exec } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { Facts } from './facts.ts';
 import { planSeccomp } from './hardening.ts';
-import type { ExecIntent } from './intent.ts';
+import { checkTexts, type ExecIntent } from './intent.ts';
 import { planProcess } from './process.ts';
 import type { Reason } from './reason.ts';
 import { planStdio } from './stdio.ts';
@@ -22,6 +22,7 @@ export type ExecPlan = {
  */
 export function planExec(intent: ExecIntent, { facts, execId, hostname }: ExecFacts): ExecPlan {
   const { exec, body } = intent;
+  checkTexts(exec, 'exec');
   const seccomp = planSeccomp(body.HostConfig);
   const program = planProcess({ body, facts, exec, hostname, noNewPrivileges: seccomp.noNewPrivileges });
   return {

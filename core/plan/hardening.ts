@@ -173,7 +173,7 @@ function checkSysctl(name: string, wish: NsWish): void {
     if (!own('ipc')) refuse(`sysctl "${name}" is not allowed in the hosts ipc namespace`);
     return;
   }
-  if (/^net\.[a-z0-9_./-]+$/i.test(name)) {
+  if (/^net(\.[a-z0-9_-]+(\/[0-9]+)?)+$/i.test(name)) {
     if (!own('net')) refuse(`sysctl "${name}" not allowed in host network namespace`);
     return;
   }

@@ -2,7 +2,7 @@
 import type { ContainerCreateBody, ExecCreateBody, UpdateBody } from '../spec/docker-api.ts';
 import type { HostConfig, HostField } from '../spec/docker-config.ts';
 import { isZero } from '../spec/json.ts';
-import { notYet } from './reason.ts';
+import { notYet, refuse } from './reason.ts';
 
 /** `body` as the user gave it, the image's configuration not merged in. */
 export type Intent = { readonly body: ContainerCreateBody };
@@ -95,5 +95,18 @@ const FATE: Readonly<Record<HostField, Fate>> = {
 export function checkFields(host: HostConfig): void {
   for (const [field, fate] of Object.entries(FATE) as [HostField, Fate][]) {
     if (typeof fate === 'object' && !isZero(host[field])) notYet(`HostConfig.${field}: ${fate.refused}`);
+  }
+}
+
+/** Throws bad_parameter for a NUL in any text: the kernel would end the text there. `whose` begins the path in the message. */
+export function checkTexts(value: unknown, whose: string): void {
+  if (typeof value === 'string') {
+    if (value.includes('\0')) refuse(`${whose}: it holds a NUL byte`);
+    return;
+  }
+  if (typeof value !== 'object' || value === null) return;
+  for (const [key, item] of Object.entries(value)) {
+    if (key.includes('\0')) refuse(`${whose}: a key holds a NUL byte`);
+    checkTexts(item, `${whose}.${key}`);
   }
 }

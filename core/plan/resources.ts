@@ -85,9 +85,12 @@ export function checkResources(asked: Resources, host: HostFacts, update = false
   );
 }
 
+const PIDS_MOST = 4_194_304; // PID_MAX_LIMIT of linux/threads.h
+
 /** 0 and -1 are unlimited; on an update they take a limit away. */
 function checkPids(asked: number | undefined, host: HostFacts, update: boolean): number | undefined {
   need(asked !== undefined && asked > 0, '--pids-limit', ['pids'], host);
+  if (asked !== undefined && asked > PIDS_MOST) refuse(`--pids-limit ${asked}: the kernel takes at most ${PIDS_MOST}`);
   if (asked === undefined || (asked === 0 && !update) || !hasController(host, ['pids'])) return undefined;
   return asked <= 0 ? -1 : asked;
 }
@@ -140,7 +143,8 @@ function checkMemory(asked: Resources, { host, update, warnings }: MemoryContext
 
 /** Docker's default: as much swap again as memory. */
 function checkSwap(memory: number | undefined, swap: number | undefined, context: MemoryContext): number | undefined {
-  const wanted = swap ?? (memory === undefined || context.update ? undefined : memory * 2);
+  const wanted =
+    swap ?? (memory === undefined || context.update ? undefined : Math.min(memory * 2, Number.MAX_SAFE_INTEGER));
   if (wanted === undefined || (memory === undefined && !context.update)) return undefined;
   if (context.host.cgroup.swap) return wanted;
   if (wanted !== -1) {
@@ -161,6 +165,9 @@ function checkSwappiness(asked: number | undefined, host: HostFacts, warnings: s
   return undefined;
 }
 
+const NANO_LEAST = 1e7; // --cpus 0.01: the kernel takes no quota below a millisecond
+const QUOTA_MOST = 1_000_000_000_000; // microseconds; helper/decode takes no more
+
 function checkProcessor(asked: Resources, host: HostFacts): void {
   const nano = asked.NanoCpus ?? 0;
   const period = asked.CpuPeriod ?? 0;
@@ -168,16 +175,14 @@ function checkProcessor(asked: Resources, host: HostFacts): void {
   if (nano > 0 && period > 0) refuse('Conflicting options: Nano CPUs and CPU Period cannot both be set');
   if (nano > 0 && quotaUs > 0) refuse('Conflicting options: Nano CPUs and CPU Quota cannot both be set');
   const processors = readList(host.cpus)?.length ?? 0;
-  if (nano < 0 || nano > processors * 1e9) {
-    refuse(`Range of CPUs is from 0.01 to ${processors}.00, as there are only ${processors} CPUs available`);
-  }
-  if (nano > 0 && nano < 1e7) {
+  if (nano !== 0 && (nano < NANO_LEAST || nano > processors * 1e9)) {
     refuse(`Range of CPUs is from 0.01 to ${processors}.00, as there are only ${processors} CPUs available`);
   }
   if (period !== 0 && (period < 1000 || period > 1_000_000)) {
     refuse('CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)');
   }
   if (quotaUs > 0 && quotaUs < 1000) refuse('CPU cfs quota can not be less than 1ms (i.e. 1000)');
+  if (quotaUs > QUOTA_MOST) refuse(`CPU cfs quota can not be larger than ${QUOTA_MOST}, 277 hours`);
   if (quotaUs < -1) refuse(`invalid CPU quota (${quotaUs}): value must be positive, or -1 for unlimited`);
   const shares = asked.CpuShares ?? 0;
   if (shares < 0) refuse(`invalid CPU shares (${shares}): value must be a positive integer`);

@@ -1,7 +1,7 @@
 // Cases: an intent and the facts it is planned with, one JSON file each. The golden test prints the plan; the root suite runs the intent
 // for real with an image of busybox and looks at `run`.
 import { readdirSync, readFileSync } from 'node:fs';
-import { type ContainerId, type Digest } from '../../core/base/brand.ts';
+import type { ContainerId, Digest } from '../../core/base/brand.ts';
 import type { Facts, Found, HostFacts, ImageConfig, JoinedFacts } from '../../core/plan/facts.ts';
 import type { Intent } from '../../core/plan/intent.ts';
 import { readContainerCreate } from '../../core/spec/docker-api.ts';
