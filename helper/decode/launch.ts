@@ -162,23 +162,18 @@ function checkMount(mount: Mount, field: string): void {
 function checkNamespaces(namespaces: Namespaces, field: string): void {
   must((namespaces.unshare & ~ALL) === 0n, `${field}.unshare`, 'must hold CLONE_NEW* bits only');
   must(isNew(namespaces, CLONE_NEWNS), `${field}.unshare`, 'must hold the mount namespace');
-  const joined = new Map<number, string>();
+  const joined = new Set<number>();
   for (const [i, join] of namespaces.join.entries()) {
     const bit = JOINABLE.find((one) => BigInt(one) === join.namespace);
     must(bit !== undefined, `${field}.join[${i}].namespace`, 'must be the one bit of a namespace that can be joined');
     must(!isNew(namespaces, bit), `${field}.join[${i}].namespace`, 'must not be made and joined');
     must(!joined.has(bit), `${field}.join[${i}].namespace`, 'must not name the same thing twice');
     checkId(join.container, `${field}.join[${i}].container`);
-    joined.set(bit, join.container);
+    joined.add(bit);
   }
-  const user = joined.get(CLONE_NEWUSER);
-  for (const bit of NEEDS_SAME_USER) {
-    must(
-      !joined.has(bit) || user !== undefined,
-      `${field}.join`,
-      'net, ipc, pid and uts can be joined only together with the user namespace',
-    );
-  }
+  // A namespace obeys the user namespace that made it; that the joined ones are all of one is checked against the records.
+  const ofOther = NEEDS_SAME_USER.some((bit) => joined.has(bit)) && isNew(namespaces, CLONE_NEWUSER);
+  must(!ofOther, `${field}.join`, 'net, ipc, pid and uts cannot be joined from a user namespace of its own');
   const least = isNew(namespaces, CLONE_NEWUSER) ? 1n : 0n;
   checkRange(namespaces.uidCount, `${field}.uid_count`, [least, least * UID_COUNT_MAX]);
 }

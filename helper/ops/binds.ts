@@ -6,7 +6,12 @@ import { BLOCK_IDS } from './blocks.ts';
 export type Extent = { readonly inside: number; readonly outside: number; readonly count: number };
 export type IdMaps = { readonly uids: readonly Extent[]; readonly gids: readonly Extent[] };
 /** The asking user's own ids, his storage range, and the container's first host id. */
-export type BindOwners = { readonly uid: number; readonly gid: number; readonly storage: number; readonly firstId: number };
+export type BindOwners = {
+  readonly uid: number;
+  readonly gid: number;
+  readonly storage: number;
+  readonly firstId: number;
+};
 
 /** For an idmapped mount, `inside` is the id on disk and `outside` the one it shows as. Source: man 2 mount_setattr, MOUNT_ATTR_IDMAP. */
 export function bindMaps({ uid, gid, storage, firstId }: BindOwners): IdMaps {

@@ -30,7 +30,7 @@ export function openBlocks(path: string, slot: number): Blocks {
   const range = slotRange(slot);
   const taken = hostRanges();
   const allotted = parse(readText(path) ?? '');
-  const used = new Set<number>();
+  const used = new Map<number, number>(); // by how many containers: those that share a user namespace share its block
   const isHosts = (first: number) => taken.some(([from, end]) => from < first + BLOCK_IDS && first < end);
 
   const allot = (principal: string, count: number, storage: boolean): number => {
@@ -41,8 +41,9 @@ export function openBlocks(path: string, slot: number): Blocks {
       const first = firstRun(range, count, usable);
       if (first === undefined) continue;
       const fresh = blocksOf(first, count).filter((block) => !allotted.has(block));
-      for (const block of fresh) allotted.set(block, { first: block, principal, storage });
-      if (fresh.length > 0) writeDurably(path, print(allotted));
+      const added = fresh.map((block) => ({ first: block, principal, storage }));
+      if (added.length > 0) writeDurably(path, print([...allotted.values(), ...added]));
+      for (const one of added) allotted.set(one.first, one);
       return first;
     }
     throw new Failed(
@@ -54,14 +55,18 @@ export function openBlocks(path: string, slot: number): Blocks {
   return {
     take(principal, count) {
       const first = allot(principal, count, false);
-      for (const block of blocksOf(first, count)) used.add(block);
+      this.use(first, count);
       return first;
     },
     use(first, count) {
-      for (const block of blocksOf(first, count)) used.add(block);
+      for (const block of blocksOf(first, count)) used.set(block, (used.get(block) ?? 0) + 1);
     },
     free(first, count) {
-      for (const block of blocksOf(first, count)) used.delete(block);
+      for (const block of blocksOf(first, count)) {
+        const others = (used.get(block) ?? 1) - 1;
+        if (others > 0) used.set(block, others);
+        else used.delete(block);
+      }
     },
     storage(principal) {
       for (const one of allotted.values()) if (one.storage && one.principal === principal) return one.first;
@@ -96,11 +101,8 @@ function parse(text: string): Map<number, Allotment> {
   return all;
 }
 
-function print(all: ReadonlyMap<number, Allotment>): string {
-  const lines = [...all.values()].map(
-    ({ first, principal, storage }) => `${first} ${principal} ${storage ? STORAGE : 'container'}\n`,
-  );
-  return lines.join('');
+function print(all: readonly Allotment[]): string {
+  return all.map((one) => `${one.first} ${one.principal} ${one.storage ? STORAGE : 'container'}\n`).join('');
 }
 
 /** Ids this host gives to accounts, groups and subordinate ranges. */

@@ -1,8 +1,19 @@
 // A container's cgroups: made with all settings before a process enters, removed after the last one left. A hostile engine can name knobs of a
 // closed list and numbers that helper/decode has bounded; which file that is in is decided here, and the group's name is the container's id.
-import { mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Knob, type Limits, ThrottleKind } from '../../proto/gen/berth/helper/v1/plan.ts';
+import type { Cgroups } from '../lower/host.ts';
 import type { CgroupHost, Controller } from './cgroup-host.ts';
 import { Failed, step } from './failed.ts';
 import { readText } from './files.ts';
@@ -35,6 +46,17 @@ const THROTTLE: Readonly<Record<number, { v1: string; v2: string }>> = {
   [ThrottleKind.THROTTLE_KIND_READ_IOPS]: { v1: 'read_iops_device', v2: 'riops' },
   [ThrottleKind.THROTTLE_KIND_WRITE_IOPS]: { v1: 'write_iops_device', v2: 'wiops' },
 };
+
+/** The container's groups for lowering; the descriptors close with `open`. */
+export function openGroups(host: CgroupHost, id: string, open: DisposableStack): Cgroups {
+  const groups = host.parents.map((parent) => {
+    const directory = open.adopt(openSync(`${parent}/${id}`, constants.O_RDONLY | constants.O_DIRECTORY), closeSync);
+    return { name: basename(dirname(parent)), directory };
+  });
+  const [first] = groups;
+  if (first === undefined) return { kind: 'none' };
+  return host.version === 2 ? { kind: 'v2', directory: first.directory } : { kind: 'v1', groups };
+}
 
 /** Makes the container's groups, with its limits. Throws Failed, with nothing left, where the host lacks a controller that a limit needs. */
 export function makeCgroups(host: CgroupHost, id: string, limits: Limits): void {

@@ -2,6 +2,7 @@
 // them, checked here against the digest: until then it is unknown to him, though it may be on disk for somebody else.
 import { createHash, randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { setImmutable } from './immutable.ts';
 import { list, makeDirectory, readText, removeTree, syncPath, writeDurably } from './files.ts';
 
 export type LayerFacts = {
@@ -15,25 +16,27 @@ export type LayerStore = {
   readonly directory: (diffId: string) => string;
   /** The layer's facts, for a principal who has the right to it. */
   readonly find: (principal: string, diffId: string) => LayerFacts | undefined;
+  /** The layer's facts, whoever's it is. */
+  readonly facts: (diffId: string) => LayerFacts | undefined;
   /** Sum of the tars the principal has a right to. */
   readonly bytesOf: (principal: string) => number;
   /** A new directory for an import, removed by `sweep` if it is never kept. */
   readonly begin: () => string;
   /** Makes what lies in `temporary` the layer (or drops it, where the layer is there already) and gives the principal the right; true: was there. */
   readonly keep: (import_: { temporary: string; diffId: string; principal: string; facts: LayerFacts }) => boolean;
-  /** Takes the right away; the last one frees the layer. False where he has none. */
+  /** Takes the right away; true: it was the last one, and the layer is gone. */
   readonly drop: (principal: string, diffId: string) => boolean;
 };
 
 /** Opens the store beneath `root`; what interrupted imports left is removed. */
-export function openLayers(root: string, freeze: (file: string, frozen: boolean) => void): LayerStore {
+export function openLayers(root: string): LayerStore {
   const layers = makeDirectory(`${root}/layers`);
   const grants = makeDirectory(`${root}/grants`);
   const temporaries = `${root}/tmp`;
   const hex = (diffId: string) => diffId.slice('sha256:'.length);
   const directory = (diffId: string) => `${layers}/${hex(diffId)}`;
   const free = (name: string) => {
-    freeze(`${layers}/${name}/tar`, false);
+    setImmutable(`${layers}/${name}/tar`, false);
     removeTree(`${layers}/${name}`);
   };
   removeTree(temporaries);
@@ -53,6 +56,7 @@ export function openLayers(root: string, freeze: (file: string, frozen: boolean)
   return {
     directory,
     find: (principal, diffId) => (rights.get(principal)?.has(hex(diffId)) ? factsOf(hex(diffId)) : undefined),
+    facts: (diffId) => factsOf(hex(diffId)),
     bytesOf: (principal) =>
       [...(rights.get(principal) ?? [])].reduce((sum, name) => sum + (factsOf(name)?.tarBytes ?? 0), 0),
     begin() {
@@ -69,7 +73,7 @@ export function openLayers(root: string, freeze: (file: string, frozen: boolean)
         removeTree(directory(diffId));
         renameSync(temporary, directory(diffId));
         syncPath(layers);
-        freeze(`${directory(diffId)}/tar`, true);
+        setImmutable(`${directory(diffId)}/tar`, true);
       }
       makeDirectory(`${grants}/${principal}`);
       writeDurably(`${grants}/${principal}/${hex(diffId)}`, '');
@@ -77,13 +81,12 @@ export function openLayers(root: string, freeze: (file: string, frozen: boolean)
       return existed;
     },
     drop(principal, diffId) {
-      if (!rights.get(principal)?.delete(hex(diffId))) return false;
+      rights.get(principal)?.delete(hex(diffId));
       rmSync(`${grants}/${principal}/${hex(diffId)}`, { force: true });
       syncPath(`${grants}/${principal}`);
-      if (!owned(hex(diffId))) {
-        facts.delete(hex(diffId));
-        free(hex(diffId));
-      }
+      if (owned(hex(diffId))) return false;
+      facts.delete(hex(diffId));
+      free(hex(diffId));
       return true;
     },
   };

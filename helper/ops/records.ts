@@ -7,26 +7,27 @@ import { list, makeDirectory, readText, removeTree, syncPath, writeWhole } from 
 /** How a process ended, as wait(2) tells it; nanoseconds of the boot clock as text, since JSON has no such numbers. */
 export type Exit = { readonly status: number; readonly bootNs: string; readonly outOfMemory: boolean };
 
-/** A process of ours; `started` (clock ticks after boot, /proc/PID/stat) tells it from a later one with its pid. `held`: its stdio. */
+/** A process of ours; `started` (clock ticks after boot, /proc/PID/stat) tells it from a later one with its pid. */
 export type Run = {
   readonly pid: number;
   readonly started: string;
   readonly bootNs: string;
   readonly tty: boolean;
   readonly stdin: boolean;
-  readonly held: readonly string[];
+  /** Under which numbers the keeper keeps its stdio, in the order of Held. */
+  readonly kept: readonly number[];
 };
 export type ExecRecord = { run?: Run; exit?: Exit };
 
 export type ContainerRecord = {
   readonly id: string;
   readonly principal: string;
-  /** First uid of its own block, and how many; none where it shares a namespace or has the host's. */
-  readonly block: number;
+  /** Host id of its id 0, and how many blocks its user namespace maps; both 0 where it has the host's. */
+  readonly firstId: number;
   readonly blocks: number;
+  /** CLONE_NEW* bits of the namespaces that are not the host's. */
+  readonly namespaces: number;
   readonly layers: readonly string[];
-  /** The container whose user namespace it joined. */
-  readonly userOf: string;
   state: 'starting' | 'running' | 'exited';
   frozen: boolean;
   run?: Run;

@@ -4,11 +4,10 @@
 import { closeSync, openSync } from 'node:fs';
 import { EPERM } from '../../proto/abi/errno.ts';
 import { F_SETPIPE_SZ, O_WRONLY } from '../../proto/abi/fcntl.ts';
-import { TIOCSWINSZ } from '../../proto/abi/ioctls.ts';
 import { SOCK_STREAM } from '../../proto/abi/socket.ts';
 import type { Stdio } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { StdioHost } from '../lower/host.ts';
-import { fcntl, ioctl, pipe2 } from '../sys/descriptors.ts';
+import { fcntl, pipe2 } from '../sys/descriptors.ts';
 import { SysError } from '../sys/error.ts';
 import { openPath } from '../sys/files.ts';
 import { receiveDescriptors, socketpair } from '../sys/sockets.ts';
@@ -33,7 +32,10 @@ export function openStdio(stdio: Stdio, { open, undo }: Stacks): OpenedStdio {
     const relay = bigPipe();
     closing(open, sockets);
     closing(undo, relay);
-    return { host: { kind: 'tty', socket: sockets[1] }, started: () => ({ tty: true, fds: [receiveMaster(sockets[0], stdio), ...relay] }) };
+    return {
+      host: { kind: 'tty', socket: sockets[1] },
+      started: () => ({ tty: true, fds: [receiveMaster(sockets[0]), ...relay] }),
+    };
   }
   const [outRead, outWrite] = bigPipe();
   const [errRead, errWrite] = bigPipe();
@@ -41,7 +43,10 @@ export function openStdio(stdio: Stdio, { open, undo }: Stacks): OpenedStdio {
   closing(open, [outWrite, errWrite, ...(inWrite === undefined ? [inRead] : [inWrite])]);
   const held = [outRead, errRead, ...(inWrite === undefined ? [] : [inRead])];
   closing(undo, held);
-  return { host: { kind: 'pipes', descriptors: [inRead, outWrite, errWrite] }, started: () => ({ tty: false, fds: held }) };
+  return {
+    host: { kind: 'pipes', descriptors: [inRead, outWrite, errWrite] },
+    started: () => ({ tty: false, fds: held }),
+  };
 }
 
 /** A pipe that takes much before its writer waits; smaller where the system's limit for all pipes is reached. */
@@ -55,13 +60,9 @@ function bigPipe(): [read: number, write: number] {
   return ends;
 }
 
-function receiveMaster(socket: number, stdio: Stdio): number {
+function receiveMaster(socket: number): number {
   const master = receiveDescriptors(socket, 1)?.descriptors[0];
   if (master === undefined) throw new Failed('take terminal', 'the process sent no terminal');
-  if (stdio.columns > 0 && stdio.rows > 0) {
-    const size = new Uint8Array(new Uint16Array([stdio.rows, stdio.columns, 0, 0]).buffer);
-    ioctl(master, TIOCSWINSZ, size);
-  }
   return master;
 }
 

@@ -2,7 +2,14 @@
 // the peer as the connection's address; what comes later on it is bounded in size, number and time.
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
-import { Server, ServerCredentials, ServerInterceptingCall, type ServerInterceptor, ServerListenerBuilder, status } from '@grpc/grpc-js';
+import {
+  Server,
+  ServerCredentials,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  ServerListenerBuilder,
+  status,
+} from '@grpc/grpc-js';
 import type { Peer } from '../gate/verdict.ts';
 import { peerOf } from '../sys/sockets.ts';
 

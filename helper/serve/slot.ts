@@ -22,7 +22,9 @@ export function lockSlot(paths: Paths, asked: number | undefined, least: 0 | 1):
     if (earlier !== String(slot)) writeDurably(paths.slot, String(slot));
     return { slot, fd };
   }
-  throw new Error(`slot ${candidates.join(', ')} of this machine is in use (${SLOTS}): stop the other instance with \`berth system down\``);
+  throw new Error(
+    `slot ${candidates.join(', ')} of this machine is in use (${SLOTS}): stop the other instance with \`berth system down\``,
+  );
 }
 
 function tryLock(path: string): number | undefined {

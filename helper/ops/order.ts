@@ -1,0 +1,35 @@
+// What an op is given beside the host's facts: the checked verb, whose it is, and the ticket's descriptors.
+import type { Phases } from '../../proto/gen/berth/helper/v1/request.ts';
+import type { Blocks } from './blocks.ts';
+import type { CgroupHost } from './cgroup-host.ts';
+import type { Images } from './images.ts';
+import type { LayerStore } from './layers.ts';
+import type { Records, Run } from './records.ts';
+import type { Held } from './stdio.ts';
+import type { Worker } from './worker.ts';
+import type { Machine } from '../lower/host.ts';
+
+/** The principal that asks, and the asking user's own ids by the kernel's word. */
+export type Owner = { readonly name: string; readonly uid: number; readonly gid: number };
+export type Order<V> = {
+  readonly verb: V;
+  readonly owner: Owner;
+  /** The ticket's descriptors; not the op's to close. */
+  readonly fds: readonly number[];
+};
+
+/** A process that an op has started. `held` goes to the keeper and, when asked for, to the engine. */
+export type Started = { readonly run: Run; readonly pidfd: number; readonly held: Held; readonly phases: Phases };
+
+/** All that the ops work on. */
+export type World = {
+  readonly machine: Machine;
+  readonly cgroups: CgroupHost;
+  readonly blocks: Blocks;
+  readonly records: Records;
+  readonly layers: LayerStore;
+  readonly images: Images;
+  readonly worker: Worker;
+  /** Pidfd of a container's first process or of an exec (by its id), while it is watched. */
+  readonly pidfdOf: (id: string) => number | undefined;
+};

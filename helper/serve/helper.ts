@@ -1,0 +1,82 @@
+// One start of the helper: opens its state, takes up what an earlier one left, serves, and ends in one of two ways: asked to stop, it stops every
+// container and the keeper with it; when the keeper dies, it becomes the keeper.
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
+import { openGate } from '../gate/gate.ts';
+import { type Becoming, becomeKeeper, connectKeeper } from '../launch/keeper.ts';
+import { readText, writeWhole } from '../ops/files.ts';
+import type { World } from '../ops/order.ts';
+import { watchPidfd } from '../sys/descriptors.ts';
+import { prctl } from '../sys/processes.ts';
+import { openExits } from '../watch/exits.ts';
+import { newHub } from '../watch/hub.ts';
+import { newHello, VERSION } from './hello.ts';
+import { newLanes } from './lane.ts';
+import { listen, newGrpc } from './listen.ts';
+import { newLiving } from './living.ts';
+import { newLook, type Taken } from './look.ts';
+import type { Options } from './options.ts';
+import { keptByKeeper, reconcile } from './reconcile.ts';
+import { newHandlers, RAW_SERVICE } from './serve.ts';
+import { openWorld, stopAll } from './world.ts';
+
+export type Start = { readonly slotKept: number; readonly asKeeper: Omit<Becoming, 'exits' | 'held'> };
+
+/** Runs until it is asked to stop or becomes the keeper. */
+export async function runHelper({ paths }: Options, start: Start): Promise<void> {
+  prctl(PR_SET_DUMPABLE, 0);
+  const keeper = connectKeeper(keptByKeeper(process.ppid));
+  const slotFd = keeper.fetch(start.slotKept);
+  const slot = Number(readText(paths.slot));
+  const exits = openExits(`${paths.helper}/exits`);
+  const hub = newHub();
+  const parts: { world?: World } = {};
+  const living = newLiving({ exits, hub, world: () => worldOf(parts), unkeep: keeper.release, log });
+  const world = await openWorld({ paths, slot, living });
+  parts.world = world;
+  await reconcile({ world, living, keeper, exits });
+  const instance = randomBytes(16);
+  const lanes = newLanes();
+  const taken: Taken = { current: undefined };
+  const own = [paths.run, paths.users, paths.helper, paths.etc, paths.audit];
+  const look = newLook({ world, lanes, own, taken });
+  const gate = openGate({ directory: paths.etc, audit: { directory: paths.audit }, instance, look, nowMs: Date.now });
+  const hello = newHello({ world, instance, slot, keeperPid: keeper.pid });
+  const performer = { world, living, keep: keeper.keep };
+  const handlers = newHandlers({ gate, performer, hub, taken, hello, homes: [paths.run, paths.users], log });
+  const grpc = newGrpc();
+  grpc.server.addService(RAW_SERVICE, handlers);
+  const servers = [
+    await listen(join(paths.run, 'helper.sock'), grpc.inject),
+    await listen(join(paths.run, 'lane.sock'), ({ peer, fd, socket }) => lanes.add(peer.uid, fd, socket)),
+  ];
+  writeWhole(
+    join(paths.run, 'helper.json'),
+    JSON.stringify({ helper: process.pid, keeper: keeper.pid, version: VERSION, slot }),
+  );
+  const closeAll = (): void => {
+    for (const server of servers) server.close();
+    grpc.server.forceShutdown();
+    lanes.close();
+    hub.close();
+    gate.close();
+  };
+  watchPidfd(keeper.pidfd, () => {
+    closeAll();
+    becomeKeeper({ ...start.asKeeper, exits: exits.fd, held: new Map([...living.kept(), [start.slotKept, slotFd]]) });
+  });
+  process.once('SIGTERM', () => {
+    closeAll();
+    void stopAll(world, living, paths).finally(() => process.exit(0));
+  });
+}
+
+function worldOf({ world }: { world?: World }): World {
+  if (world === undefined) throw new Error('the state is not open yet');
+  return world;
+}
+
+function log(line: string): void {
+  process.stderr.write(`berth helper: ${line}\n`);
+}

@@ -1,0 +1,110 @@
+// The processes this helper follows: their pidfds, the kept ends of their stdio, and what is done when one ends. An end is on disk before anybody
+// hears of it. Whatever changes a container waits for its turn.
+import { closeSync } from 'node:fs';
+import { oomKilled, removeCgroups } from '../ops/cgroup.ts';
+import type { World } from '../ops/order.ts';
+import type { ContainerRecord, Exit, Run } from '../ops/records.ts';
+import type { Held } from '../ops/stdio.ts';
+import { SIGKILL } from '../../proto/abi/signal.ts';
+import { pidfdSendSignal } from '../sys/processes.ts';
+import { whenExited } from '../watch/children.ts';
+import type { Exits } from '../watch/exits.ts';
+import type { Hub } from '../watch/hub.ts';
+
+/** `exec`: empty for the container's first process. */
+export type Process = {
+  readonly record: ContainerRecord;
+  readonly exec: string;
+  readonly run: Run;
+  readonly pidfd: number;
+  readonly held: Held;
+};
+
+export type Living = {
+  readonly pidfdOf: (id: string) => number | undefined;
+  readonly heldOf: (id: string) => Held | undefined;
+  /** Follows a process to its end. */
+  readonly follow: (process: Process) => void;
+  /** Keeps the stdio of what has ended, until it is read and released. */
+  readonly hold: (id: string, of: { readonly run: Run; readonly held: Held }) => void;
+  /** Closes what is kept of the stdio of a container (and its execs) or of an exec. */
+  readonly release: (...ids: string[]) => void;
+  /** Runs when everything asked for this container before is done. */
+  readonly inTurn: <T>(container: string, op: () => Promise<T>) => Promise<T>;
+  /** Everything that the keeper keeps for us: our descriptor by its number. */
+  readonly kept: () => Map<number, number>;
+  /** Sends SIGKILL to a container's first process. */
+  readonly kill: (id: string) => void;
+  /** Settled when no op on a container is under way. */
+  readonly idle: () => Promise<void>;
+};
+export type LivingParts = {
+  readonly exits: Exits;
+  readonly hub: Hub;
+  /** Set once; living and world know each other. */
+  readonly world: () => World;
+  /** Gives up a duplicate of the keeper's. */
+  readonly unkeep: (number: number) => void;
+  readonly log: (line: string) => void;
+};
+
+export function newLiving(parts: LivingParts): Living {
+  const pidfds = new Map<string, number>();
+  const held = new Map<string, { readonly run: Run; readonly held: Held }>();
+  const turns = new Map<string, Promise<unknown>>();
+
+  const inTurn = <T>(container: string, op: () => Promise<T>): Promise<T> => {
+    const turn = (turns.get(container) ?? Promise.resolve()).then(op, op);
+    const settled = turn.catch(() => undefined);
+    turns.set(container, settled);
+    void settled.then(() => turns.get(container) === settled && turns.delete(container));
+    return turn;
+  };
+  const ended = async ({ record, exec, run }: Process, status: number, bootNs: bigint): Promise<void> => {
+    const world = parts.world();
+    const outOfMemory = exec === '' && oomKilled(world.cgroups, record.id);
+    const exit: Exit = { status, bootNs: String(bootNs), outOfMemory };
+    if (exec === '') Object.assign(record, { state: 'exited', frozen: false, run, exit });
+    else if (record.execs[exec] !== undefined) record.execs[exec] = { run, exit };
+    if (world.records.find(record.principal, record.id) === record) world.records.save(record);
+    if (exec === '') await removeCgroups(world.cgroups, record.id);
+    const exited = { container: record.id, exec, status, bootNs, outOfMemory };
+    parts.hub.publish(record.principal, { $case: 'exited', value: exited });
+  };
+  return {
+    pidfdOf: (id) => pidfds.get(id),
+    heldOf: (id) => held.get(id)?.held,
+    follow(process) {
+      const id = process.exec || process.record.id;
+      pidfds.set(id, process.pidfd);
+      held.set(id, process);
+      const child = { pid: process.run.pid, pidfd: process.pidfd, startedNs: BigInt(process.run.bootNs) };
+      const done = whenExited(child, parts.exits).then((entry) => {
+        pidfds.delete(id);
+        return inTurn(process.record.id, () => ended(process, entry.status, entry.bootNs));
+      });
+      done.catch((error) => parts.log(`end of ${id}: ${error instanceof Error ? error.message : String(error)}`));
+    },
+    hold: (id, of) => void held.set(id, of),
+    release(...ids) {
+      for (const id of ids) {
+        const of = held.get(id);
+        held.delete(id);
+        for (const number of of?.run.kept ?? []) parts.unkeep(number);
+        for (const fd of of?.held.fds ?? []) closeSync(fd);
+      }
+    },
+    kept: () =>
+      new Map(
+        [...held.values()].flatMap((of) => of.run.kept.map((number, i) => [number, of.held.fds[i] ?? -1] as const)),
+      ),
+    inTurn,
+    kill(id) {
+      const pidfd = pidfds.get(id);
+      if (pidfd !== undefined) pidfdSendSignal(pidfd, SIGKILL);
+    },
+    idle: async () => {
+      while (turns.size > 0) await Promise.all(turns.values());
+    },
+  };
+}

@@ -1,0 +1,46 @@
+// The helper's program. Started by `berth system up` (or by hand) it becomes the keeper, which starts it again with --kept: that one is the helper.
+import { becomeKeeper } from '../launch/keeper.ts';
+import { makeDirectory } from '../ops/files.ts';
+import { openExits } from '../watch/exits.ts';
+import { runHelper } from './helper.ts';
+import { keptArguments, type Options, readOptions } from './options.ts';
+import { lockSlot } from './slot.ts';
+
+/** Under this number the keeper keeps the slot's lock. */
+const SLOT_KEPT = 1024;
+
+/** Makes the instance's directories, takes its slot and becomes the keeper. */
+function bootstrap(options: Options): never {
+  const { paths } = options;
+  for (const path of [paths.run, paths.users]) makeDirectory(path, 0o755);
+  for (const path of [paths.helper, paths.audit]) makeDirectory(path);
+  makeDirectory(paths.etc, 0o755);
+  const { fd } = lockSlot(paths, options.slot, options.stateDir === undefined ? 0 : 1);
+  return becomeKeeper({
+    ...asKeeper(options),
+    exits: openExits(`${paths.helper}/exits`).fd,
+    held: new Map([[SLOT_KEPT, fd]]),
+  });
+}
+
+function asKeeper(options: Options) {
+  const script = process.argv[1] ?? '';
+  return {
+    file: process.execPath,
+    argv: [process.execPath, ...process.execArgv, script, ...keptArguments(options)],
+    env: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
+  };
+}
+
+async function main(): Promise<void> {
+  try {
+    const options = readOptions(process.argv.slice(2));
+    if (!options.kept) bootstrap(options);
+    await runHelper(options, { slotKept: SLOT_KEPT, asKeeper: asKeeper(options) });
+  } catch (error) {
+    process.stderr.write(`berth helper: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+void main();

@@ -1,0 +1,204 @@
+// Performs a granted request: one branch for each verb, each a few lines around an op. Descriptors go back on the lane before the call is answered.
+import { closeSync } from 'node:fs';
+import { SIGKILL } from '../../proto/abi/signal.ts';
+import type { Phases, Result } from '../../proto/gen/berth/helper/v1/request.ts';
+import type { CheckedExec, CheckedLaunch, CheckedVerb } from '../decode/checked.ts';
+import type { Granted } from '../gate/verdict.ts';
+import { applyLimits, freeze, killAll } from '../ops/cgroup.ts';
+import { forget, launchContainer } from '../ops/container.ts';
+import { execInContainer } from '../ops/exec.ts';
+import { Failed } from '../ops/failed.ts';
+import { importLayer } from '../ops/import.ts';
+import type { Order, Owner, World } from '../ops/order.ts';
+import type { Run } from '../ops/records.ts';
+import { forLane } from '../ops/stdio.ts';
+import { pidfdSendSignal } from '../sys/processes.ts';
+import type { Ticket } from './lane.ts';
+import type { Living, Process } from './living.ts';
+import { stateForbids } from './look.ts';
+
+export type Outcome = NonNullable<Result['outcome']>;
+export type Asked = {
+  readonly granted: Granted;
+  readonly owner: Owner;
+  readonly ticket: Ticket | undefined;
+  readonly gateUs: number;
+};
+export type Performer = {
+  readonly world: World;
+  readonly living: Living /** Gives the ends to the keeper; the numbers it keeps them under. */;
+  readonly keep: (fd: number) => number;
+};
+
+const DONE: Outcome = { $case: 'done', value: {} };
+
+/** What came of the verb; throws Failed. */
+export function perform(performer: Performer, asked: Asked): Promise<Outcome> {
+  const { verb } = asked.granted.request;
+  const container = containerOf(verb);
+  if (container === undefined) return performStore(performer, asked, verb);
+  return performer.living.inTurn(container, async () => {
+    const why = stateForbids(performer.world, asked.owner.name, verb);
+    if (why !== undefined)
+      throw new Failed('wait for its turn', `${why.field}: ${why.asked}, allowed is ${why.allowed}`);
+    return await performContainer(performer, asked, verb);
+  });
+}
+
+function containerOf(verb: CheckedVerb): string | undefined {
+  if (verb.$case === 'launch') return verb.value.id;
+  return 'container' in verb.value ? verb.value.container : undefined;
+}
+
+async function performContainer(performer: Performer, asked: Asked, verb: CheckedVerb): Promise<Outcome> {
+  const { world, living } = performer;
+  const { owner } = asked;
+  switch (verb.$case) {
+    case 'launch':
+      return await performLaunch(performer, asked, verb.value);
+    case 'exec':
+      return await performExec(performer, asked, verb.value);
+    case 'signal': {
+      const { container, exec, signal, all } = verb.value;
+      if (all) await killEverything(world, container);
+      else pidfdSendSignal(running(living, exec || container), signal);
+      return DONE;
+    }
+    case 'pause': {
+      const record = known(world, owner, verb.value.container);
+      await freeze(world.cgroups, record.id, verb.value.frozen);
+      world.records.save(Object.assign(record, { frozen: verb.value.frozen }));
+      return DONE;
+    }
+    case 'update':
+      applyLimits(world.cgroups, verb.value.container, verb.value.limits);
+      return DONE;
+    case 'remove': {
+      const record = known(world, owner, verb.value.container);
+      living.release(record.id, ...Object.keys(record.execs));
+      forget(world, record);
+      return DONE;
+    }
+    case 'attach':
+      giveBack(performer, asked, verb.value.exec || verb.value.container);
+      return DONE;
+    case 'forget': {
+      const record = known(world, owner, verb.value.container);
+      if (record.execs[verb.value.exec]?.exit === undefined)
+        throw new Failed('forget', `exec ${verb.value.exec} has not ended`);
+      living.release(verb.value.exec);
+      delete record.execs[verb.value.exec];
+      world.records.save(record);
+      return DONE;
+    }
+    default:
+      throw new Failed(verb.$case, 'is no verb of a container');
+  }
+}
+
+async function performLaunch(performer: Performer, asked: Asked, verb: CheckedLaunch): Promise<Outcome> {
+  const { world, living } = performer;
+  const before = world.records.find(asked.owner.name, verb.id);
+  if (before?.state === 'running' && before.run !== undefined) {
+    giveBack(performer, asked, verb.id);
+    return launched(before.run, before.firstId, { gate: asked.gateUs, lower: 0, start: 0, program: 0 });
+  }
+  if (before !== undefined) living.release(before.id, ...Object.keys(before.execs));
+  const started = await launchContainer(world, orderOf(asked, verb));
+  const record = known(world, asked.owner, verb.id);
+  followKept(performer, { record, exec: '', ...started });
+  giveBack(performer, asked, verb.id);
+  return launched(started.run, record.firstId, { ...started.phases, gate: asked.gateUs });
+}
+
+async function performExec(performer: Performer, asked: Asked, verb: CheckedExec): Promise<Outcome> {
+  const started = await execInContainer(performer.world, orderOf(asked, verb));
+  const record = known(performer.world, asked.owner, verb.container);
+  followKept(performer, { record, exec: verb.id, ...started });
+  giveBack(performer, asked, verb.id);
+  return launched(started.run, record.firstId, { ...started.phases, gate: asked.gateUs });
+}
+
+/** From here on the process outlives this helper with all its output: the keeper has its ends, the record their numbers. */
+function followKept({ world, living, keep }: Performer, process: Process): void {
+  const { record, exec } = process;
+  const run = { ...process.run, kept: process.held.fds.map(keep) };
+  if (exec === '') record.run = run;
+  else record.execs[exec] = { run };
+  world.records.save(record);
+  living.follow({ ...process, run });
+}
+
+function orderOf<V>({ owner, ticket }: Asked, verb: V): Order<V> {
+  return { verb, owner, fds: ticket?.fds ?? [] };
+}
+
+function launched(run: Run, block: number, phases: Phases): Outcome {
+  return { $case: 'launched', value: { pid: run.pid, block, bootNs: BigInt(run.bootNs), phases } };
+}
+
+/** Sends the stdio of a container or exec, and its pidfd while it runs, on the ticket's lane. */
+function giveBack({ living }: Performer, { ticket }: Asked, id: string): void {
+  if (ticket === undefined) return;
+  const held = living.heldOf(id);
+  if (held === undefined) throw new Failed('attach', `nothing is kept of the output of ${id}`);
+  const pidfd = living.pidfdOf(id);
+  const { fds, made } = forLane(held);
+  try {
+    ticket.answer(pidfd === undefined ? fds : [...fds, pidfd]);
+  } finally {
+    for (const fd of made) closeSync(fd);
+  }
+}
+
+async function killEverything(world: World, id: string): Promise<void> {
+  const record = [...world.records.all()].find((one) => one.id === id);
+  if (record?.frozen) await freeze(world.cgroups, id, false);
+  killAll(world.cgroups, id);
+  const pidfd = world.pidfdOf(id);
+  if (pidfd !== undefined) pidfdSendSignal(pidfd, SIGKILL);
+}
+
+function running(living: Living, id: string): number {
+  const pidfd = living.pidfdOf(id);
+  if (pidfd === undefined) throw new Failed('signal', `process of ${id} does not run`);
+  return pidfd;
+}
+
+function known(world: World, owner: Owner, id: string) {
+  const record = world.records.find(owner.name, id);
+  if (record === undefined) throw new Failed('find container', `no container ${id} of ${owner.name}`);
+  return record;
+}
+
+async function performStore({ world }: Performer, asked: Asked, verb: CheckedVerb): Promise<Outcome> {
+  const { owner, ticket } = asked;
+  const needed = (uses: (layers: readonly string[]) => boolean): void => {
+    const user = [...world.records.all()].find((record) => record.principal === owner.name && uses(record.layers));
+    if (user !== undefined) throw new Failed('drop', `container ${user.id} needs it`);
+  };
+  switch (verb.$case) {
+    case 'importLayer':
+      return { $case: 'layerImported', value: await importLayer(world, orderOf(asked, verb.value)) };
+    case 'mergeImage': {
+      const { highestUid, highestGid, indexBytes, form } = await world.images.merge(verb.value.layers, owner.name);
+      const fds = world.images.open(verb.value.layers);
+      try {
+        ticket?.answer(fds);
+      } finally {
+        for (const fd of fds) closeSync(fd);
+      }
+      return { $case: 'imageMerged', value: { highestUid, highestGid, indexBytes: BigInt(indexBytes), form } };
+    }
+    case 'dropLayer':
+      needed((layers) => layers.includes(verb.value.diffId));
+      if (world.layers.drop(owner.name, verb.value.diffId)) await world.images.dropLayer(verb.value.diffId);
+      return DONE;
+    case 'dropImage':
+      needed((layers) => layers.join() === verb.value.layers.join());
+      await world.images.drop(verb.value.layers, owner.name);
+      return DONE;
+    default:
+      throw new Failed(verb.$case, 'is not done by this call');
+  }
+}

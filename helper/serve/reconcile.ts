@@ -1,0 +1,113 @@
+// After a start: what is on disk is compared with what lives. Processes that an earlier helper started are followed again, ends that nobody has told yet
+// are recorded, and whatever belongs to no container is removed: groups, half-made launches, descriptors the keeper keeps for nobody.
+import { closeSync, readdirSync, readlinkSync } from 'node:fs';
+import type { Keeper } from '../launch/keeper.ts';
+import { oomKilled, removeCgroups } from '../ops/cgroup.ts';
+import { groupNames } from '../ops/cgroup-host.ts';
+import { forget } from '../ops/container.ts';
+import type { World } from '../ops/order.ts';
+import type { ContainerRecord, Exit, Run } from '../ops/records.ts';
+import { startTime } from '../ops/start.ts';
+import type { Held } from '../ops/stdio.ts';
+import { EBADF } from '../../proto/abi/errno.ts';
+import { SysError } from '../sys/error.ts';
+import { pidfdOpen } from '../sys/processes.ts';
+import { bootNs } from '../sys/time.ts';
+import type { Exits } from '../watch/exits.ts';
+import type { Living } from './living.ts';
+
+/** An end that nobody saw: the keeper was killed, and init reaped the process. Shown as exit code 255. */
+const UNSEEN = 255 << 8;
+
+export type Found = { readonly world: World; readonly living: Living; readonly keeper: Keeper; readonly exits: Exits };
+
+/** Numbers of what the keeper has open that can be a container's stdio. */
+export function keptByKeeper(pid: number): number[] {
+  const numbers = readdirSync(`/proc/${pid}/fd`).map(Number);
+  return numbers.filter((number) => number >= 1024);
+}
+
+export async function reconcile(found: Found): Promise<void> {
+  const { world } = found;
+  const all = [...world.records.all()];
+  for (const record of all) if (record.blocks > 0) world.blocks.use(record.firstId, record.blocks);
+  const known = new Set(all.map((record) => record.id));
+  for (const id of groupNames(world.cgroups)) if (!known.has(id)) await removeCgroups(world.cgroups, id);
+  for (const record of all) await reconcileOne(found, record);
+  releaseUnknown(found);
+}
+
+async function reconcileOne(found: Found, record: ContainerRecord): Promise<void> {
+  const { world } = found;
+  if (record.state === 'starting') {
+    await removeCgroups(world.cgroups, record.id);
+    if (record.exit === undefined) return forget(world, record);
+    record.state = 'exited';
+  }
+  for (const [exec, one] of Object.entries(record.execs)) {
+    if (one.run === undefined) delete record.execs[exec];
+    else record.execs[exec] = { ...one, ...resume(found, { record, exec, run: one.run, exit: one.exit }) };
+  }
+  if (record.run !== undefined) {
+    const exit = resume(found, { record, exec: '', run: record.run, exit: record.exit }).exit;
+    if (exit !== undefined) {
+      Object.assign(record, { state: 'exited', frozen: false, exit });
+      await removeCgroups(world.cgroups, record.id);
+    }
+  }
+  world.records.save(record);
+}
+
+type Known = {
+  readonly record: ContainerRecord;
+  readonly exec: string;
+  readonly run: Run;
+  readonly exit: Exit | undefined;
+};
+
+/** Takes its stdio back from the keeper and follows it if it lives; gives its end if it has ended. */
+function resume(found: Found, { record, exec, run, exit }: Known): { exit?: Exit } {
+  const held: Held = { tty: run.tty, fds: run.kept.flatMap((number) => fetchKept(found.keeper, number)) };
+  const pidfd = exit === undefined ? openIfSame(run) : undefined;
+  if (pidfd !== undefined) {
+    found.living.follow({ record, exec, run, pidfd, held });
+    return {};
+  }
+  found.living.hold(exec || record.id, { run, held });
+  if (exit !== undefined) return { exit };
+  const entry = found.exits.find(run.pid, BigInt(run.bootNs));
+  const outOfMemory = exec === '' && oomKilled(found.world.cgroups, record.id);
+  return { exit: { status: entry?.status ?? UNSEEN, bootNs: String(entry?.bootNs ?? bootNs()), outOfMemory } };
+}
+
+function fetchKept(keeper: Keeper, number: number): number[] {
+  try {
+    return [keeper.fetch(number)];
+  } catch (error) {
+    if (error instanceof SysError && error.errno === EBADF) return [];
+    throw error;
+  }
+}
+
+/** A pidfd of the process, if the pid is still its own. */
+function openIfSame(run: Run): number | undefined {
+  if (startTime(run.pid) !== run.started) return undefined;
+  const pidfd = pidfdOpen(run.pid);
+  if (startTime(run.pid) === run.started) return pidfd;
+  closeSync(pidfd);
+  return undefined;
+}
+
+/** What an earlier helper gave to the keeper and did not live to write down. */
+function releaseUnknown({ world, keeper }: Found): void {
+  const runs = [...world.records.all()].flatMap((record) => [
+    record.run,
+    ...Object.values(record.execs).map((one) => one.run),
+  ]);
+  const known = new Set(runs.flatMap((run) => run?.kept ?? []));
+  for (const number of keptByKeeper(keeper.pid)) {
+    const link = readlinkSync(`/proc/${keeper.pid}/fd/${number}`);
+    const stdio = link.startsWith('pipe:') || link.startsWith('/dev/p');
+    if (stdio && !known.has(number)) keeper.release(number);
+  }
+}

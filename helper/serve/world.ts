@@ -1,0 +1,68 @@
+// The state of one start of the helper, opened from disk and from the kernel, and how it is given up when the instance is stopped.
+import { readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { dirname, join } from 'node:path';
+import { ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
+import { ARCH } from '../launch/child.ts';
+import { newSeedNamespace, newStoreNamespace, takesDetachedLayers } from '../launch/namespaces.ts';
+import type { Machine } from '../lower/host.ts';
+import { openBlocks } from '../ops/blocks.ts';
+import { freeze, killAll } from '../ops/cgroup.ts';
+import { openCgroups } from '../ops/cgroup-host.ts';
+import { openImages } from '../ops/images.ts';
+import { openLayers } from '../ops/layers.ts';
+import type { World } from '../ops/order.ts';
+import { openRecords } from '../ops/records.ts';
+import { newWorker, type WorkerProgram } from '../ops/worker.ts';
+import type { Living } from './living.ts';
+import type { Paths } from './paths.ts';
+
+/** No principal can have this name: the uids of layer workers. */
+const WORKER = '(worker)';
+const STOP_MS = 10_000;
+
+export type Opening = { readonly paths: Paths; readonly slot: number; readonly living: Living };
+
+/** Opens everything the ops work on. */
+export async function openWorld({ paths, slot, living }: Opening): Promise<World> {
+  const machine: Machine = {
+    arch: ARCH,
+    rootless: process.getuid?.() !== 0,
+    detachedLayers: await takesDetachedLayers(),
+    lastCapability: Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')),
+    seedNamespace: newSeedNamespace(false),
+    storeNamespace: newStoreNamespace(),
+  };
+  const blocks = openBlocks(`${paths.helper}/blocks`, slot);
+  const workerId = blocks.take(WORKER, 1);
+  const worker = newWorker(machine, workerProgram(process.argv[1] ?? ''), workerId);
+  const layers = openLayers(paths.helper);
+  const { rootless, storeNamespace } = machine;
+  const form = ImageForm.IMAGE_FORM_EROFS;
+  const images = openImages({ root: paths.helper, layers, worker, storeNamespace, form, workerId, rootless });
+  const cgroups = openCgroups(slot === 0 ? 'berth' : `berth-${slot}`);
+  const records = openRecords(`${paths.helper}/containers`);
+  return { machine, cgroups, blocks, records, layers, images, worker, pidfdOf: living.pidfdOf };
+}
+
+/** The worker lies beside the bundle, or in the sources. */
+function workerProgram(script: string): WorkerProgram {
+  if (script.endsWith('.ts')) return { directory: dirname(dirname(dirname(script))), script: 'core/layer/main.ts' };
+  return { directory: dirname(script), script: 'worker.cjs' };
+}
+
+/** Ends every container and takes away what the instance has in the kernel and in its run directory; what is on disk stays. */
+export async function stopAll(world: World, living: Living, paths: Paths): Promise<void> {
+  const deadline = Date.now() + STOP_MS;
+  for (const record of world.records.all()) {
+    if (record.state !== 'running') continue;
+    if (record.frozen) await freeze(world.cgroups, record.id, false);
+    killAll(world.cgroups, record.id);
+    living.kill(record.id);
+  }
+  while ([...world.records.all()].some((record) => record.state === 'running') && Date.now() < deadline)
+    await sleep(10);
+  await living.idle();
+  for (const parent of world.cgroups.parents) rmdirSync(parent);
+  for (const name of ['helper.sock', 'lane.sock', 'helper.json']) rmSync(join(paths.run, name), { force: true });
+}
