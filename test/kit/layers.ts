@@ -1,12 +1,13 @@
 // Layers in memory: tar to index, indexes to a merged image, and what an image shows as lines of text.
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { collectTar } from '../../core/hot/tar-table.ts';
 import { wasmTarCore } from '../../core/hot/wasm.ts';
 import { buildErofs } from '../../core/layer/erofs.ts';
 import { listInodes, mergeLayers } from '../../core/layer/merge.ts';
 import { decodeImageIndex, imageEntry, type ImageIndex, listDir } from '../../core/spec/image-index.ts';
 import { encodeImageIndex } from '../../core/spec/image-write.ts';
-import type { LayerIndex } from '../../core/spec/layer-index.ts';
+import { encodeLayerHeader, type LayerIndex } from '../../core/spec/layer-index.ts';
 
 /** Builds asm/build/tar.wasm when it is missing or old: a quarter of these tests' subject. */
 export function buildWasm(): void {
@@ -20,9 +21,21 @@ export function indexOf(tar: Uint8Array): LayerIndex {
   return index.end();
 }
 
+/** Writes a tar and its index to `at`.tar and `at`.idx, as the worker's import does. */
+export function writeLayer(tar: Uint8Array, at: string): { tar: string; index: string; table: LayerIndex } {
+  const table = indexOf(tar);
+  writeFileSync(`${at}.tar`, tar);
+  writeFileSync(`${at}.idx`, Buffer.concat([encodeLayerHeader(table), table.records, table.pool]));
+  return { tar: `${at}.tar`, index: `${at}.idx`, table };
+}
+
 /** The image of tars, bottom first: its index as the engine reads it, and the EROFS bytes. */
 export function imageOf(tars: readonly Uint8Array[]): { index: ImageIndex; erofs: Uint8Array } {
-  const layers = tars.map(indexOf);
+  return imageOfIndexes(tars.map(indexOf));
+}
+
+/** The same of layers' indexes. */
+export function imageOfIndexes(layers: readonly LayerIndex[]): { index: ImageIndex; erofs: Uint8Array } {
   const inodes = listInodes(mergeLayers(layers));
   const tarBytes = layers.map((layer) => layer.tarBytes);
   return { index: decodeImageIndex(encodeImageIndex(inodes, tarBytes).bytes), erofs: buildErofs(inodes, tarBytes) };

@@ -3,7 +3,17 @@
 // and prints the list of facts as JSON, with a string for an image that cannot be mounted.
 import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
-import { lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  writeFileSync,
+} from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import koffi from 'koffi';
 
@@ -76,14 +86,34 @@ export function differences(a: Facts, b: Facts): string[] {
     .map((path) => `${path}: ${a[path] ?? 'missing'} | ${b[path] ?? 'missing'}`);
 }
 
-export type MountJob = { image: string; tars: string[] };
+/** An image and its tars, bottom first. With `upper` and `work` an overlay lies on it; `tails` gives only each file's size and last twelve bytes. */
+export type MountJob = { image: string; tars: string[]; upper?: string; work?: string; tails?: boolean };
 
 function mounted(dir: string, job: MountJob): Facts | string {
   const data = job.tars.map((tar) => `device=${tar}`).join(',');
   if (mount(job.image, dir, 'erofs', 1, data) !== 0) return `mount of ${job.image}: errno ${koffi.errno()}`;
-  const facts = treeFacts(dir);
-  if (umount(dir) !== 0) throw new Error(`umount ${dir}: errno ${koffi.errno()}`);
+  let depth = 1;
+  if (job.upper !== undefined) {
+    const options = `lowerdir=${dir},upperdir=${job.upper},workdir=${job.work},userxattr`;
+    if (mount('overlay', dir, 'overlay', 0, options) !== 0) return `overlay on ${job.image}: errno ${koffi.errno()}`;
+    depth = 2;
+  }
+  const facts = job.tails ? tails(dir) : treeFacts(dir);
+  for (; depth > 0; depth--) if (umount(dir) !== 0) throw new Error(`umount ${dir}: errno ${koffi.errno()}`);
   return facts;
+}
+
+function tails(dir: string): Facts {
+  return Object.fromEntries(
+    readdirSync(dir).map((name) => {
+      const fd = openSync(`${dir}/${name}`, 'r');
+      const { size } = fstatSync(fd);
+      const last = Buffer.alloc(12);
+      readSync(fd, last, 0, 12, size - 12);
+      closeSync(fd);
+      return [name, `${size} ${last.toString('latin1').replaceAll('\0', '')}`];
+    }),
+  );
 }
 
 /** Facts of EROFS images, each mounted in a mount namespace of its own; needs root. */
