@@ -3,7 +3,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { Agent, type IncomingMessage, request as plainRequest } from 'node:http';
 import { Agent as SecureAgent, request as secureRequest } from 'node:https';
-import { isIP } from 'node:net';
+import { isIP, type LookupFunction } from 'node:net';
 import { join } from 'node:path';
 import { getCACertificates, rootCertificates } from 'node:tls';
 import { BerthError } from '../base/errors.ts';
@@ -19,7 +19,9 @@ export type Request = {
 };
 
 export type TransportOptions = {
-  readonly userAgent: string;
+  readonly userAgent?: string;
+  /** How names are resolved, if not by the system. */
+  readonly lookup?: LookupFunction;
   /** Directories as /etc/docker/certs.d: `HOST:PORT/*.crt` are authorities to trust for that host. */
   readonly certificateDirs?: readonly string[];
   /** No byte for so long is a failure. */
@@ -51,19 +53,20 @@ export function openTransport(options: TransportOptions): Transport {
       const { url, method, signal } = request;
       const secure = url.protocol === 'https:';
       const agent = agents[secure ? 'https' : 'http'][isLoopback(url.hostname) ? 'direct' : 'proxied'];
-      const headers = { 'user-agent': options.userAgent, ...request.headers };
+      const headers = { 'user-agent': options.userAgent ?? 'berth', ...request.headers };
       const common = {
         method,
         headers,
         agent,
         timeout: request.idleMs ?? idleMs,
         ...(signal === undefined ? {} : { signal }),
+        ...(options.lookup === undefined ? {} : { lookup: options.lookup }),
       };
       const call = secure
         ? secureRequest(url, { ...common, ...trust(url, options, verify) })
         : plainRequest(url, common);
       call.once('timeout', () => call.destroy(new Error(`no data for ${common.timeout / 1000} s`)));
-      call.once('error', (error) => failed(signal?.aborted ? signal.reason : networkError(request, error)));
+      call.on('error', (error) => failed(signal?.aborted ? signal.reason : networkError(request, error)));
       call.once('response', answered);
       call.end(request.body);
     });

@@ -1,0 +1,21 @@
+// A key and a certificate for `registry.test`, `localhost` and 127.0.0.1 that nobody trusts, valid from 2020 to 2120. Made for these tests
+// with openssl; the key protects nothing.
+export const TEST_KEY = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg1lIkism3eW4xtJwh
+GfTcXjSEOQq2jQ1M0p4TfQSFrhihRANCAARmB12lUlLeqcWxYf9rIsUhs4GbILCP
+J2SgFRe4wDJ03aMvlUNXRMBkkETVFhvWj2yTFdKw6FhjfsnQijR0+Vnz
+-----END PRIVATE KEY-----
+`;
+
+export const TEST_CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBhjCCASygAwIBAgIBATAKBggqhkjOPQQDAjAcMRowGAYDVQQDDBFyZWdpc3Ry
+eSBvZiB0ZXN0czAgFw0yMDAxMDEwMDAwMDBaGA8yMTIwMDEwMTAwMDAwMFowHDEa
+MBgGA1UEAwwRcmVnaXN0cnkgb2YgdGVzdHMwWTATBgcqhkjOPQIBBggqhkjOPQMB
+BwNCAARmB12lUlLeqcWxYf9rIsUhs4GbILCPJ2SgFRe4wDJ03aMvlUNXRMBkkETV
+FhvWj2yTFdKw6FhjfsnQijR0+Vnzo10wWzApBgNVHREEIjAggglsb2NhbGhvc3SC
+DXJlZ2lzdHJ5LnRlc3SHBH8AAAEwDwYDVR0TAQH/BAUwAwEB/zAdBgNVHQ4EFgQU
+usam6UJj3MTuJ7wvluS7mm1KY8swCgYIKoZIzj0EAwIDSAAwRQIgFB9eXVoDFF3x
+lfSWJ+q2guY6cMsPJmD2xhHibVID2CECIQC6x0X4YzH/gwLwoFUknlCXZky2DlKV
+vc4E1XFDzXGs7Q==
+-----END CERTIFICATE-----
+`;
