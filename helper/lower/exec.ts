@@ -10,7 +10,9 @@ import { close, directoryFlags, openInRoot } from './calls.ts';
 import { lowerExecute } from './execute.ts';
 import type { ExecHost } from './host.ts';
 import { becomeUser, lowerHardening, raiseLimits, settleLimits } from './identity.ts';
-import type { Lowered } from './launch.ts';
+import { checkProgram } from './check.ts';
+import { Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
+import { keptOf, type Lowered } from './launch.ts';
 import { becomeRoot, cloneProcess, enterCgroups, lowerUndumpable } from './namespaces.ts';
 import { ADD, createProgram, newLabel, type Program, type Result } from './program.ts';
 import { controlTerminal, lowerStdio } from './stdio.ts';
@@ -40,6 +42,14 @@ export function lowerExec(plan: CheckedExec, host: ExecHost): Lowered {
   becomeUser(program, process, host.machine);
   lowerHardening(program, process, { seccomp: hardening.seccomp, machine: host.machine });
   lowerExecute(program, process);
+  checkProgram(program, {
+    kind: 'exec',
+    mounts: container,
+    users: (host.namespaces & CLONE_NEWUSER) === 0 ? undefined : container,
+    filtered: hardening.seccomp === Seccomp.SECCOMP_DEFAULT,
+    made: 0,
+    kept: keptOf(host),
+  });
   return host.cgroups.kind === 'v2' ? { program, start: { cgroup: host.cgroups.directory } } : { program, start: {} };
 }
 

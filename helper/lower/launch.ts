@@ -3,10 +3,12 @@
 import { MNT_DETACH, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.ts';
 import { SYS_fchdir, SYS_pivot_root, SYS_umask, SYS_umount2 } from '../../proto/abi/unistd.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
+import { checkProgram } from './check.ts';
+import { Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { attach, attachAt, cloneMount, close, openWithin, setAttributes } from './calls.ts';
 import type { Context } from './context.ts';
 import { lowerExecute, lowerInit } from './execute.ts';
-import type { LaunchHost } from './host.ts';
+import type { LaunchHost, StdioHost } from './host.ts';
 import { becomeUser, lowerHardening, raiseLimits, settleLimits } from './identity.ts';
 import { lowerMasks, lowerSysctls } from './masks.ts';
 import { attachMounts, makeTarget, type Prepared, prepareMounts } from './mounts.ts';
@@ -29,11 +31,24 @@ export function lowerLaunch(plan: CheckedLaunch, host: LaunchHost): Lowered {
   const prepared = prepareMounts(context);
   const root = lowerRoot(context);
   enterNamespaces(context);
-  const kept = new Set([host.status, ...(host.stdio.kind === 'tty' ? [host.stdio.socket] : host.stdio.descriptors)]);
+  const kept = keptOf(host);
   const unneeded = [...program.descriptors].filter((descriptor) => !kept.has(descriptor));
   cloneProcess(program, { flags: cloneFlags(context), close: [0, ...unneeded] });
   lowerInside(context, root, prepared);
+  checkProgram(program, {
+    kind: 'launch',
+    mounts: host.machine.seedNamespace,
+    users: host.userNamespace,
+    filtered: plan.hardening.seccomp === Seccomp.SECCOMP_DEFAULT,
+    made: Number(plan.namespaces.unshare),
+    kept,
+  });
   return host.cgroups.kind === 'v2' ? { program, start: { cgroup: host.cgroups.directory } } : { program, start: {} };
+}
+
+/** The helper's descriptors that the second process has. */
+export function keptOf({ status, stdio }: { status: number; stdio: StdioHost }): Set<number> {
+  return new Set([status, ...(stdio.kind === 'tty' ? [stdio.socket] : stdio.descriptors)]);
 }
 
 /** The second process. */
