@@ -33,6 +33,7 @@ export function newGrpc(): { server: Server; inject: (accepted: Accepted) => voi
     inject({ peer, socket }) {
       Object.defineProperty(socket, 'remoteAddress', { value: `${peer.uid}/${peer.gid}/${peer.pid}` });
       injector.injectConnection(socket);
+      socket.resume();
     },
   };
 }
