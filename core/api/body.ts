@@ -38,7 +38,8 @@ async function readBytes(call: Pick<Call, 'body' | 'headers'>): Promise<Buffer> 
   if (Number(call.headers['content-length'] ?? 0) > JSON_BYTES_MAX) throw new TooLarge();
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of call.body as AsyncIterable<Buffer>) {
+  // Leaving a plain loop would destroy the request, and with it the connection that the answer goes out on.
+  for await (const chunk of call.body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     size += chunk.length;
     if (size > JSON_BYTES_MAX) throw new TooLarge();
     chunks.push(chunk);

@@ -27,6 +27,7 @@ export type ApiServer = { readonly close: () => Promise<void> };
 
 /** More than enough for X-Registry-Auth with a token in it. */
 const HEADER_BYTES_MAX = 65_536;
+const REFUSED_LINGER_MS = 1000;
 const HIJACKED = /^(\/v1\.\d+)?\/(containers\/.+\/attach|exec\/.+\/start)(\?|$)/;
 
 /** Listens; gives back when clients can connect. Throws what listen(2) says. */
@@ -90,10 +91,26 @@ async function answerRequest(options: ApiOptions, request: IncomingMessage, resp
     await sendAnswer(response, answer.kind === 'hijack' ? oneWay(answer, response) : answer, options.log);
   } catch (error) {
     if (response.headersSent) response.destroy();
-    else await sendAnswer(response, failureAnswer(error, options.log), options.log);
+    else await refuseRequest(options, { request, response, error });
   }
-  // What the route did not read of the body: a little is drained so that the client reads the answer, more ends the connection.
   if (!request.complete) request.resume();
+}
+
+/** Tells why. A body that is still coming is nobody's any more: the connection ends, late enough for the answer to be read. */
+async function refuseRequest(
+  options: ApiOptions,
+  failed: { request: IncomingMessage; response: ServerResponse; error: unknown },
+): Promise<void> {
+  const { request, response, error } = failed;
+  const { socket } = request;
+  if (!request.complete) {
+    response.shouldKeepAlive = false;
+    response.once('finish', () => {
+      socket.end();
+      setTimeout(() => socket.destroy(), REFUSED_LINGER_MS).unref();
+    });
+  }
+  await sendAnswer(response, failureAnswer(error, options.log), options.log);
 }
 
 /** An attach on a connection that cannot be taken over (it served other requests before): its output only. */
@@ -128,12 +145,8 @@ async function answerUpgrade(
 function sendPlain(socket: Duplex, answer: Answer): void {
   const status = 'status' in answer ? answer.status : 500;
   const text = answer.kind === 'json' ? `${JSON.stringify(answer.value)}\n` : '';
-  const headers = {
-    'Content-Type': 'application/json',
-    'Content-Length': String(Buffer.byteLength(text)),
-    Connection: 'close',
-    ...HEADERS,
-  };
+  const type: Record<string, string> = text === '' ? {} : { 'Content-Type': 'application/json' };
+  const headers = { ...type, 'Content-Length': String(Buffer.byteLength(text)), Connection: 'close', ...HEADERS };
   socket.end(`${head(`${status} ${status < 400 ? 'OK' : 'Error'}`, headers)}${text}`);
 }
 

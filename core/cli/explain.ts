@@ -1,8 +1,7 @@
 // `berth explain run …`: the plan of a container that is not made, with reasons; with --dry-run also the helper's word on it.
 import type { Explained } from '../client/client.ts';
 import { type Given, isOn, textOf } from './command.ts';
-import { COMMANDS } from './commands.ts';
-import { EXPLAIN_FLAGS } from './container-flags.ts';
+import { CREATE_FLAGS, EXPLAIN_FLAGS, RUN_FLAGS } from './container-flags.ts';
 import { readBody } from './create.ts';
 import { CliError } from './error.ts';
 import { parseFlags } from './flags.ts';
@@ -11,14 +10,14 @@ import type { Session } from './session.ts';
 /** Prints the plan; the exit code is 1 when the helper would refuse it. */
 export async function explainRun(session: Session, given: Given): Promise<number> {
   const [verb = '', ...words] = given.args;
-  const command = COMMANDS.find((one) => one.names[0]?.join(' ') === verb);
-  if (command === undefined || (verb !== 'run' && verb !== 'create')) {
+  if (verb !== 'run' && verb !== 'create') {
     throw new CliError(
       `berth explain: ${JSON.stringify(verb)} cannot be explained: use 'berth explain run IMAGE …'`,
       125,
     );
   }
-  const parsed = parseFlags({ flags: [...command.flags, ...EXPLAIN_FLAGS], stopAtWord: true }, words);
+  const flags = verb === 'run' ? RUN_FLAGS : CREATE_FLAGS;
+  const parsed = parseFlags({ flags: [...flags, ...EXPLAIN_FLAGS], stopAtWord: true }, words);
   if (parsed.kind === 'bad') throw new CliError(`${parsed.why}\n\nRun 'berth run --help' for more information`, 125);
   if (parsed.kind === 'help') throw new CliError("Run 'berth run --help' for the options of run", 0);
   const run = parsed.given;

@@ -50,28 +50,26 @@ function readLong(command: Pick<Command, 'flags'>, word: string, state: State): 
 }
 
 function readShort(command: Pick<Command, 'flags'>, word: string, state: State): Parsed | undefined {
-  let letters = word.slice(1);
-  while (letters !== '') {
+  for (let letters = word.slice(1); letters !== ''; letters = letters.slice(1)) {
     const letter = letters.charAt(0);
-    const after = letters.slice(1);
     const flag = command.flags.find((one) => one.short === letter);
-    if (flag === undefined) {
-      if (letter === 'h') return { kind: 'help', deprecated: true };
-      return { kind: 'bad', why: `unknown shorthand flag: '${letter}' in -${letters}` };
-    }
-    if (flag.kind === 'bool' && !(after.length > 1 && after.startsWith('='))) {
-      const stop = keep(flag, 'true', state);
-      if (stop !== undefined) return stop;
-      letters = after;
-      continue;
-    }
-    if (after !== '') return keep(flag, after.length > 1 && after.startsWith('=') ? after.slice(1) : after, state);
-    const value = state.rest.shift();
-    return value === undefined
-      ? { kind: 'bad', why: `flag needs an argument: '${letter}' in -${letters}` }
-      : keep(flag, value, state);
+    if (flag === undefined && letter === 'h') return { kind: 'help', deprecated: true };
+    if (flag === undefined) return { kind: 'bad', why: `unknown shorthand flag: '${letter}' in -${letters}` };
+    const hasValue = letters.length > 2 && letters.charAt(1) === '=';
+    if (flag.kind !== 'bool' || hasValue) return keepShort(flag, { letters, hasValue }, state);
+    const stop = keep(flag, 'true', state);
+    if (stop !== undefined) return stop;
   }
   return undefined;
+}
+
+/** The value of a letter: after `=`, else the rest of the word, else the next word. */
+function keepShort(flag: Flag, at: { letters: string; hasValue: boolean }, state: State): Parsed | undefined {
+  if (at.hasValue) return keep(flag, at.letters.slice(2), state);
+  if (at.letters.length > 1) return keep(flag, at.letters.slice(1), state);
+  const value = state.rest.shift();
+  if (value === undefined) return { kind: 'bad', why: `flag needs an argument: '${flag.short}' in -${at.letters}` };
+  return keep(flag, value, state);
 }
 
 function keep(flag: Flag, value: string, state: State): Parsed | undefined {

@@ -3,6 +3,7 @@ import type { Client } from '../client/client.ts';
 import { ApiError } from '../client/error.ts';
 import { type Given, isOn, textOf } from './command.ts';
 import { CliError } from './error.ts';
+import { daemonText } from './failure.ts';
 import { leftOut } from './go-value.ts';
 import type { Session } from './session.ts';
 import { readTemplate, runTemplate } from './template.ts';
@@ -66,16 +67,22 @@ async function inspectEach(session: Session, given: Given, find: Find): Promise<
       const value = await find(client, name);
       found.push(template === undefined ? value : render(template, value));
     } catch (error) {
-      if (error instanceof CliError) problems.push(error.message);
-      else if (error instanceof ApiError) problems.push(`Error response from daemon: ${error.message}`);
-      else throw error;
+      problems.push(problemText(error));
     }
   }
-  if (template !== undefined)
-    session.stdout.write(found.length === 0 ? '\n' : found.map((text) => `${text}\n`).join(''));
-  else session.stdout.write(`${format === 'json' ? goJson(found) : found.length === 0 ? '[]' : indented(found)}\n`);
+  session.stdout.write(`${template === undefined ? jsonText(found, format) : found.join('\n')}\n`);
   if (problems.length > 0) session.stderr.write(`${problems.join('\n')}\n`);
   return problems.length > 0 ? 1 : 0;
+}
+
+function problemText(error: unknown): string {
+  if (error instanceof CliError) return error.message;
+  if (error instanceof ApiError) return daemonText(error);
+  throw error;
+}
+
+function jsonText(found: readonly unknown[], format: string): string {
+  return format === 'json' ? goJson(found) : indented(found);
 }
 
 /** JSON with four spaces. Unlike `json`, it is not escaped for HTML. Empty lists and objects stand as `[]` and `{}`, as JSON.stringify has them. */

@@ -1,4 +1,5 @@
 // The user's terminal: raw while a container has it, restored however the command ends.
+import { spawnSync } from 'node:child_process';
 import type { Session } from './session.ts';
 
 /** Ends that Node would not clean up after by itself: raw mode survives the process. */
@@ -8,7 +9,7 @@ const ENDS = ['SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGINT'] as const;
 export function makeRaw(session: Session): () => void {
   const { stdin } = session;
   if (!stdin.isTTY) return () => undefined;
-  stdin.setRawMode(true);
+  setRaw(session);
   let raw = true;
   const restore = (): void => {
     if (!raw) return;
@@ -18,9 +19,10 @@ export function makeRaw(session: Session): () => void {
     process.off('SIGCONT', again);
     for (const signal of ENDS) process.off(signal, end);
   };
-  // A shell that stopped and resumed us has put its own mode back.
+  // A shell that stopped and resumed us has put its own mode back; Node thinks that it is raw still.
   const again = (): void => {
-    stdin.setRawMode(true);
+    stdin.setRawMode(false);
+    setRaw(session);
   };
   const end = (signal: NodeJS.Signals): void => {
     // With signals proxied to the container another listener decides; alone, this one does what would have happened.
@@ -32,6 +34,12 @@ export function makeRaw(session: Session): () => void {
   process.on('SIGCONT', again);
   for (const signal of ENDS) process.on(signal, end);
   return restore;
+}
+
+/** Node's raw mode leaves output processing on: a bare line feed, which full-screen programs use to go down, would also return to the left. */
+function setRaw(session: Session): void {
+  session.stdin.setRawMode(true);
+  spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
 }
 
 /** Rows and columns of the terminal that output goes to; undefined when it is none. */
