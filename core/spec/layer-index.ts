@@ -16,6 +16,7 @@
 //   16  u32 bytes of a record
 // Extended attributes in the pool: u16 key length, u16 value length, key, value, one after the other; the last of two equal keys counts.
 // Sparse files: pairs of u64 (offset in the file, length); their data lie one after the other from dataOff.
+import { Buffer } from 'node:buffer';
 import { BerthError } from '../base/errors.ts';
 
 export const RESULT_BYTES = 128;
@@ -186,6 +187,8 @@ export type LayerIndex = {
 const damaged = (what: string): BerthError =>
   new BerthError('store_damaged', `layer index is damaged: ${what}`, { hint: 'remove the image and pull it again' });
 
+const NOTHING = new Uint8Array(0);
+
 /** The header of a layer's index; records and pool follow it as they are. */
 export function encodeLayerHeader(index: LayerIndex): Uint8Array {
   const bytes = new Uint8Array(LAYER_HEADER_BYTES);
@@ -242,6 +245,7 @@ export function layerEntry(index: LayerIndex, i: number): LayerEntry {
     return value;
   };
   const part = (at: number, length: number): Uint8Array => {
+    if (length === 0) return NOTHING;
     if (at + length > index.pool.length) throw damaged(`record ${i} points outside the pool`);
     return index.pool.subarray(at, at + length);
   };
@@ -310,16 +314,12 @@ export function xattrsOf(bytes: Uint8Array): Map<string, Uint8Array> {
 
 /** A string with one character per byte. */
 export function latin1(bytes: Uint8Array): string {
-  let text = '';
-  for (let at = 0; at < bytes.length; at += 4096) text += String.fromCharCode(...bytes.subarray(at, at + 4096));
-  return text;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 }
 
 /** The bytes of a string made by latin1(). */
 export function latin1Bytes(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
-  putText(bytes, 0, text);
-  return bytes;
+  return Buffer.from(text, 'latin1');
 }
 
 /** Writes text of one byte per character. */
