@@ -24,6 +24,8 @@ export type LayerStore = {
   readonly begin: () => string;
   /** Makes what lies in `temporary` the layer (or drops it, where the layer is there already) and gives the principal the right; true: was there. */
   readonly keep: (import_: { temporary: string; diffId: string; principal: string; facts: LayerFacts }) => boolean;
+  /** Makes all tars immutable, or (for a store that is to be removed) not. */
+  readonly seal: (immutable: boolean) => void;
   /** Takes the right away; true: it was the last one, and the layer is gone. */
   readonly drop: (principal: string, diffId: string) => boolean;
 };
@@ -79,6 +81,9 @@ export function openLayers(root: string): LayerStore {
       writeDurably(`${grants}/${principal}/${hex(diffId)}`, '');
       rights.set(principal, (rights.get(principal) ?? new Set()).add(hex(diffId)));
       return existed;
+    },
+    seal(immutable) {
+      for (const name of list(layers)) setImmutable(`${layers}/${name}/tar`, immutable);
     },
     drop(principal, diffId) {
       rights.get(principal)?.delete(hex(diffId));

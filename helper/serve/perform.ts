@@ -1,7 +1,7 @@
 // Performs a granted request: one branch for each verb, each a few lines around an op. Descriptors go back on the lane before the call is answered.
 import { closeSync } from 'node:fs';
 import { SIGKILL } from '../../proto/abi/signal.ts';
-import type { Phases, Result } from '../../proto/gen/berth/helper/v1/request.ts';
+import type { Phases, Reason, Result } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { CheckedExec, CheckedLaunch, CheckedVerb } from '../decode/checked.ts';
 import type { Granted } from '../gate/verdict.ts';
 import { applyLimits, freeze, killAll } from '../ops/cgroup.ts';
@@ -29,6 +29,15 @@ export type Performer = {
   readonly living: Living /** Gives the ends to the keeper; the numbers it keeps them under. */;
   readonly keep: (fd: number) => number;
 };
+
+/** The state had changed when the verb's turn came. */
+export class StateForbids extends Error {
+  readonly reason: Reason;
+  constructor(reason: Reason) {
+    super(`${reason.field}: ${reason.asked}`);
+    this.reason = reason;
+  }
+}
 
 const DONE: Outcome = { $case: 'done', value: {} };
 

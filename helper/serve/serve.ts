@@ -10,7 +10,7 @@ import type { Hub } from '../watch/hub.ts';
 import type { Ticket } from './lane.ts';
 import { peerOfCall } from './listen.ts';
 import type { Taken } from './look.ts';
-import { type Outcome, type Performer, perform } from './perform.ts';
+import { type Asked, type Outcome, type Performer, perform, StateForbids } from './perform.ts';
 import { snapshots } from './snapshots.ts';
 
 const PENDING_PER_UID = 64;
@@ -97,14 +97,24 @@ async function answerDo(service: Service, call: ServerUnaryCall<Buffer, Result>)
     const { request, principal, auditHash } = verdict;
     if (request.dryRun) return { allowed: true, reasons: [], outcome: undefined, auditHash };
     const owner = { name: principal, uid: peer.uid, gid: peer.gid };
-    const outcome = await perform(service.performer, { granted: verdict, owner, ticket, gateUs }).catch((error) =>
-      failureOf(service, error),
-    );
-    const failed = outcome.$case === 'failure';
-    verdict.finish({ kind: failed ? 'failed' : 'done', detail: failed ? outcome.value.detail : '' });
-    return { allowed: true, reasons: [], outcome, auditHash };
+    return await performed(service, { granted: verdict, owner, ticket, gateUs });
   } finally {
     for (const fd of ticket?.fds ?? []) closeSync(fd);
+  }
+}
+
+async function performed(service: Service, asked: Asked): Promise<Result> {
+  const { finish, auditHash } = asked.granted;
+  try {
+    const outcome = await perform(service.performer, asked);
+    finish({ kind: 'done', detail: '' });
+    return { allowed: true, reasons: [], outcome, auditHash };
+  } catch (error) {
+    const outcome = failureOf(service, error);
+    finish({ kind: 'failed', detail: outcome.value.detail });
+    if (error instanceof StateForbids)
+      return { allowed: false, reasons: [error.reason], outcome: undefined, auditHash };
+    return { allowed: true, reasons: [], outcome, auditHash };
   }
 }
 
@@ -116,9 +126,9 @@ function refusal({ code, reasons }: Refused): Result {
 
 class Busy extends Error {}
 
-function failureOf(service: Service, error: unknown): Outcome {
+function failureOf(service: Service, error: unknown): Extract<Outcome, { $case: 'failure' }> {
   const { step, call, errno, message } = asFailed('', error);
-  if (!(error instanceof Failed || error instanceof SysError))
+  if (!(error instanceof Failed || error instanceof SysError || error instanceof StateForbids))
     service.log(`a bug: ${error instanceof Error ? error.stack : String(error)}`);
   return { $case: 'failure', value: { step, call, errno, detail: message } };
 }

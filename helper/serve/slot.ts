@@ -1,8 +1,10 @@
 // The machine's numbered slots: each instance holds one by a lock that its processes share, and takes uid ranges and group names from it. The lock
 // goes when keeper and helper are both gone, however they went.
 import { closeSync, openSync } from 'node:fs';
+import { EAGAIN } from '../../proto/abi/errno.ts';
 import { LOCK_EX, LOCK_NB } from '../../proto/abi/file.ts';
 import { makeDirectory, readText, writeDurably } from '../ops/files.ts';
+import { SysError } from '../sys/error.ts';
 import { flock } from '../sys/files.ts';
 import type { Paths } from './paths.ts';
 
@@ -34,7 +36,7 @@ function tryLock(path: string): number | undefined {
     return fd;
   } catch (error) {
     closeSync(fd);
-    if ((error as { code?: string }).code === 'EAGAIN') return undefined;
+    if (error instanceof SysError && error.errno === EAGAIN) return undefined;
     throw error;
   }
 }

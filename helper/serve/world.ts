@@ -37,6 +37,7 @@ export async function openWorld({ paths, slot, living }: Opening): Promise<World
   const workerId = blocks.take(WORKER, 1);
   const worker = newWorker(machine, workerProgram(process.argv[1] ?? ''), workerId);
   const layers = openLayers(paths.helper);
+  layers.seal(true);
   const { rootless, storeNamespace } = machine;
   const form = ImageForm.IMAGE_FORM_EROFS;
   const images = openImages({ root: paths.helper, layers, worker, storeNamespace, form, workerId, rootless });
@@ -63,6 +64,7 @@ export async function stopAll(world: World, living: Living, paths: Paths): Promi
   while ([...world.records.all()].some((record) => record.state === 'running') && Date.now() < deadline)
     await sleep(10);
   await living.idle();
+  world.layers.seal(false);
   for (const parent of world.cgroups.parents) rmdirSync(parent);
   for (const name of ['helper.sock', 'lane.sock', 'helper.json']) rmSync(join(paths.run, name), { force: true });
 }
