@@ -104,7 +104,9 @@ export function beforeLauncher(program: Program, files: { program: number; launc
   before.call(SYS_close_range, [1, 0xffffffff, CLOSE_RANGE_CLOEXEC], { step: 'close other descriptors' });
   for (const descriptor of program.descriptors)
     before.call(SYS_fcntl, [descriptor, F_SETFD, 0], { step: `keep descriptor ${descriptor}` });
-  before.call(SYS_dup3, [files.program, 0, 0], { step: 'pass the program' });
+  // In all three places, so that nothing the program opens is overwritten when standard input and output are put there.
+  for (const place of [0, 1, 2])
+    if (!program.descriptors.has(place)) before.call(SYS_dup3, [files.program, place, 0], { step: 'pass the program' });
   const nothing = before.strings([]);
   before.call(SYS_execveat, [files.launcher, '', nothing, nothing, AT_EMPTY_PATH], { step: 'execute the launcher' });
   return before;

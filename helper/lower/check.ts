@@ -351,12 +351,17 @@ function checkClone({ shape, bytes }: Table, clone: Record | undefined): void {
   must(shape.kind === 'exec' || (wanted & CLONE_NEWNS) !== 0, 'no mount namespace is made');
 }
 
-/** What the second process may not use is closed before it exists; so is the program's file. */
+/** What the second process may not use is closed before it exists; standard input, output and error, the program's file until then, are replaced. */
 function checkClosed({ program, shape, records }: Table, clone: number): void {
   const closed = new Set(
     records.slice(0, clone).flatMap(({ number, args }) => (number === nr.SYS_close ? [args[0]] : [])),
   );
-  for (const descriptor of [0, ...program.descriptors]) {
+  for (const place of [0, 1, 2])
+    must(
+      records.some(({ number, args }) => number === nr.SYS_dup3 && args[1] === place),
+      `descriptor ${place} is not replaced`,
+    );
+  for (const descriptor of program.descriptors) {
     const stays = shape.kept.has(descriptor) || (shape.kind === 'exec' && descriptor === shape.mounts);
     must(stays || closed.has(descriptor), `descriptor ${descriptor} is still open in the second process`);
   }

@@ -30,7 +30,7 @@ export function lowerExec(plan: CheckedExec, host: ExecHost): Lowered {
   enterCgroups(program, host.cgroups);
   join(program, container, host.namespaces & BEFORE_CLONE);
   const groups = host.cgroups.kind === 'v1' ? host.cgroups.groups.map(({ directory }) => directory) : [];
-  cloneProcess(program, { flags: 0, close: [0, ...groups] });
+  cloneProcess(program, { flags: 0, close: groups });
   join(program, container, host.namespaces & ~BEFORE_CLONE & ~CLONE_NEWUSER);
   join(program, container, host.namespaces & CLONE_NEWUSER);
   if ((host.namespaces & CLONE_NEWUSER) !== 0) becomeRoot(program, host.machine.rootless);

@@ -33,7 +33,7 @@ export function lowerLaunch(plan: CheckedLaunch, host: LaunchHost): Lowered {
   enterNamespaces(context);
   const kept = keptOf(host);
   const unneeded = [...program.descriptors].filter((descriptor) => !kept.has(descriptor));
-  cloneProcess(program, { flags: cloneFlags(context), close: [0, ...unneeded] });
+  cloneProcess(program, { flags: cloneFlags(context), close: unneeded });
   lowerInside(context, root, prepared);
   checkProgram(program, {
     kind: 'launch',

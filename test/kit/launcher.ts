@@ -135,11 +135,12 @@ export const DEFAULT_MOUNTS: readonly CheckedMount[] = [
 ];
 
 const NODES = [
-  ['null', 3],
-  ['zero', 5],
-  ['full', 7],
-  ['random', 8],
-  ['urandom', 9],
+  ['null', 1, 3],
+  ['zero', 1, 5],
+  ['full', 1, 7],
+  ['random', 1, 8],
+  ['urandom', 1, 9],
+  ['tty', 5, 0],
 ] as const;
 
 /** A plan as core/plan makes it for `docker run`, with changes. */
@@ -168,7 +169,7 @@ export function planOf(change: Partial<CheckedLaunch> & { run?: readonly string[
       readOnlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
       sysctls: [],
     },
-    devices: NODES.map(([path, minor]) => ({ path, block: false, major: 1, minor, mode: 0o666, uid: 0, gid: 0 })),
+    devices: NODES.map(([path, major, minor]) => ({ path, block: false, major, minor, mode: 0o666, uid: 0, gid: 0 })),
     init: false,
     stdio: { tty: false, stdin: false, columns: 0, rows: 0 },
     ...rest,
