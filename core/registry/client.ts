@@ -6,7 +6,14 @@ import { faultText, readFault } from './answer.ts';
 import { type Challenge, parseChallenges } from './challenge.ts';
 import type { Credentials } from './credentials.ts';
 import { type Authorization, authorize, type TokenSource } from './tokens.ts';
-import { isLoopback, openTransport, type Request, type Transport, type TransportOptions } from './transport.ts';
+import {
+  isLoopback,
+  openTransport,
+  requestText,
+  type Request,
+  type Transport,
+  type TransportOptions,
+} from './transport.ts';
 
 export type RegistryOptions = TransportOptions & {
   readonly credentials: Credentials;
@@ -106,15 +113,16 @@ type Found = { readonly base: URL; readonly options: RegistryOptions; readonly c
 function connected({ base, options, challenges: pinged }: Found, source: TokenSource): RegistryClient {
   const granted = new Map<string, Authorization>();
   let challenges = pinged;
-  const authorization = async (scope: string): Promise<Authorization | undefined> => {
+  const authorization = async ({ scope, method, path }: Ask): Promise<Authorization | undefined> => {
     const known = granted.get(scope);
     if (known !== undefined && known.untilMs > Date.now()) return known;
-    const got = await authorize(source, challenges, scope);
+    const shown = requestText(method, new URL(path, base));
+    const got = await authorize(source, challenges, { scope, shown });
     if (got !== undefined) granted.set(scope, got);
     return got;
   };
   const once = async (ask: Ask): Promise<IncomingMessage> => {
-    const header = (await authorization(ask.scope))?.header;
+    const header = (await authorization(ask))?.header;
     const headers = { ...ask.headers, ...(header === undefined ? {} : { authorization: header }) };
     const { method, signal = options.signal, body } = ask;
     const request = { method, url: new URL(ask.path, base), headers, signal };

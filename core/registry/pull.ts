@@ -31,6 +31,8 @@ export type PullWish = {
   readonly spoolDir: string;
   /** Whether a layer need not be downloaded. */
   readonly have: (layer: { digest: Digest; diffId: Digest }) => boolean;
+  /** Whether the whole image is there already: then no line is told about its layers, as in Docker. */
+  readonly known?: (configDigest: Digest) => boolean;
   readonly onProgress: OnProgress;
   /** Called for each distinct layer that was downloaded, lowest first, one at a time, while others still come. */
   readonly onLayer?: (layer: PulledLayer) => Promise<void>;
@@ -59,7 +61,8 @@ export async function pullImage(wish: PullWish, options: RegistryOptions): Promi
   const configBytes = await fetchConfig(client, reference, manifest.config);
   const config = readImageConfig(configBytes);
   checkConfig(wish, config, manifest.layers.length);
-  const job = { client, wish, scope: pullScope(reference), repository: reference.path, signal: options.signal };
+  const known = wish.known?.(manifest.config.digest) === true;
+  const job = { client, wish, known, scope: pullScope(reference), repository: reference.path, signal: options.signal };
   const layers = await pullLayers(job, manifest.layers, config.diffIds);
   return { digest, manifestDigest, manifestBytes, configDigest: manifest.config.digest, configBytes, config, layers };
 }
@@ -82,6 +85,7 @@ function checkConfig(wish: PullWish, config: ImageConfig, layers: number): void 
 type Job = {
   readonly client: RegistryClient;
   readonly wish: PullWish;
+  readonly known: boolean;
   readonly scope: string;
   readonly repository: string;
   readonly signal: AbortSignal | undefined;
@@ -101,7 +105,7 @@ async function pullLayers(job: Job, found: readonly Descriptor[], diffIds: reado
     throw new BerthError('image_invalid', `image config: layer ${unlike.digest} has two diff ids`);
   const distinct = [...new Map(layers.map((layer) => [layer.digest, layer])).values()];
   const missing = distinct.filter((layer) => layer.path !== undefined);
-  for (const layer of distinct) {
+  for (const layer of job.known && missing.length === 0 ? [] : distinct) {
     wish.onProgress(layerLine(layer.digest, layer.path === undefined ? 'Already exists' : 'Pulling fs layer'));
   }
   await downloadAll(job, missing);

@@ -24,25 +24,27 @@ const tokenAnswer = object({ token: text, access_token: text, expires_in: int })
 
 /**
  * Answers the first challenge that we can; undefined when the registry asks for nothing.
- * Throws registry with Docker's words when it cannot be answered. `scope`: `repository:library/busybox:pull`.
+ * Throws registry with Docker's words when it cannot be answered. `scope`: `repository:library/busybox:pull`; `shown`: the request, for people.
  */
 export async function authorize(
   source: TokenSource,
   challenges: readonly Challenge[],
-  scope: string,
+  ask: { readonly scope: string; readonly shown: string },
 ): Promise<Authorization | undefined> {
   const { credentials } = source;
   const forever = Number.MAX_SAFE_INTEGER;
   if (challenges.length === 0) return undefined;
   const bearer = challenges.find((one) => one.scheme === 'bearer');
   if (credentials.kind === 'bearer') return { header: `Bearer ${credentials.token}`, untilMs: forever };
-  if (bearer !== undefined) return await fetchToken(source, bearer, scope);
+  if (bearer !== undefined) return await fetchToken(source, bearer, ask.scope);
   if (!challenges.some((one) => one.scheme === 'basic')) {
     const schemes = challenges.map((one) => one.scheme).join(', ');
     throw new BerthError('registry', `the registry asks for an unsupported way to log in: ${schemes}`);
   }
   if (credentials.kind !== 'password') {
-    throw new BerthError('registry', 'no basic auth credentials', { hint: 'log in to the registry first' });
+    throw new BerthError('registry', `${ask.shown}: no basic auth credentials`, {
+      hint: 'log in to the registry first',
+    });
   }
   return { header: basicHeader(credentials.username, credentials.password), untilMs: forever };
 }

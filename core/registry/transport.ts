@@ -109,11 +109,15 @@ const UNTRUSTED = [
 ];
 const PLAIN_ANSWER = ['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG', 'EPROTO'];
 
+/** `Get "https://host/v2/"`, as Go begins its messages. */
+export function requestText(method: Request['method'], url: URL): string {
+  return `${method.charAt(0)}${method.slice(1).toLowerCase()} "${url.origin}${url.pathname}"`;
+}
+
 function networkError(request: Request, error: Error): BerthError {
   const { url, method } = request;
-  const verb = method.charAt(0) + method.slice(1).toLowerCase();
   const code = String((error as NodeJS.ErrnoException).code ?? '');
-  const say = (why: string): string => `${verb} "${url.origin}${url.pathname}": ${why}`;
+  const say = (why: string): string => `${requestText(method, url)}: ${why}`;
   if (PLAIN_ANSWER.includes(code)) {
     const hint = `add ${url.host} to the insecure registries if it is to be trusted without TLS`;
     return new NetworkError('registry', say('http: server gave HTTP response to HTTPS client'), {

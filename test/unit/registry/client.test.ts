@@ -261,7 +261,9 @@ describe('logging in', () => {
   test('with user and password', async () => {
     await using fake = await guarded('Basic realm="r"', basic);
     await pull(`${fake.host}/app:1`, { credentials: password });
-    expect(await failure(`${fake.host}/app:1`)).toBe('no basic auth credentials');
+    expect(await failure(`${fake.host}/app:1`)).toBe(
+      `Get "http://${fake.host}/v2/app/manifests/1": no basic auth credentials`,
+    );
     const wrong = { ...password, password: 'wrong' };
     fake.seen.length = 0;
     expect(await failure(`${fake.host}/app:1`, { credentials: wrong })).toBe('unauthorized: authentication required');

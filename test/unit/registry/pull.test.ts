@@ -62,6 +62,13 @@ describe('pullImage()', () => {
     expect(last?.progressDetail).toEqual({ current: first.blob.length, total: first.blob.length });
   });
 
+  test('tells nothing about the layers of an image that is there', async () => {
+    await using fake = await startFake({ 'app:1': image });
+    const tried = pull(`${fake.host}/app:1`, { wish: { have: () => true, known: (id) => id === image.id } });
+    await tried.pulled;
+    expect(tried.lines).toEqual([{ status: 'Pulling from app', id: '1' }]);
+  });
+
   test('downloads a layer that occurs twice once', async () => {
     const twice = makeImage({ layers: [layer(1), layer(1)], architecture: 'amd64' });
     await using fake = await startFake({ 'app:1': twice });

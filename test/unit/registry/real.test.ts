@@ -66,7 +66,10 @@ suite('a real registry', [registry], () => {
     const name = await server.push(image, 'app:1');
     const credentials = { kind: 'password', username: 'user', password: 'päss wörd' } as const;
     expect((await pull(name, { options: { credentials } }).pulled).configDigest).toBe(image.id);
-    await expect(pull(name).pulled).rejects.toMatchObject({ code: 'registry', message: 'no basic auth credentials' });
+    await expect(pull(name).pulled).rejects.toMatchObject({
+      code: 'registry',
+      message: `Get "http://${server.host}/v2/app/manifests/1": no basic auth credentials`,
+    });
     await expect(
       pull(name, { options: { credentials: { ...credentials, password: 'x' } } }).pulled,
     ).rejects.toMatchObject({ message: 'unauthorized: authentication required' });
