@@ -237,6 +237,10 @@ function checkRequired({ records }: Table, required: readonly Required[]): Map<s
       ({ on, number }, i) => i < at && number !== nr.SYS_clone3 && (on?.[1].record ?? 0) > at + 1,
     );
     must(skips < 0, `record ${skips + 1} can jump over ${what}`);
+    must(
+      records[at]?.on === undefined || records[at]?.number === nr.SYS_clone3,
+      `${what} may fail and be jumped away from`,
+    );
     found.set(what, at);
     from = at + 1;
   }
