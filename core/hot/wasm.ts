@@ -31,10 +31,10 @@ let compiled: object | undefined;
 
 function tarModule(): object {
   if (compiled !== undefined) return compiled;
-  const bundled = typeof TAR_WASM_BASE64 === 'string';
-  const bytes = bundled
-    ? Buffer.from(TAR_WASM_BASE64, 'base64')
-    : readFileSync(new URL('../../asm/build/tar.wasm', import.meta.url));
+  const bytes =
+    typeof TAR_WASM_BASE64 === 'string'
+      ? Buffer.from(TAR_WASM_BASE64, 'base64')
+      : readFileSync(new URL('../../asm/build/tar.wasm', import.meta.url));
   compiled = new Module(bytes);
   return compiled;
 }

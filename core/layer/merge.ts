@@ -67,11 +67,13 @@ export function topLayer(indexes: readonly LayerIndex[]): Node {
   return top;
 }
 
-function inherit(lower: Node, upper: Node): void {
-  upper.entry ??= lower.entry;
+/** Also drops whiteouts of nothing: overlay lists those in directories that nothing lies beneath. */
+function inherit(lower: Node | undefined, upper: Node): void {
+  upper.entry ??= lower?.entry;
   for (const [name, kid] of upper.kids) {
-    const below = upper.opaque ? undefined : lower.kids.get(name);
-    if (kid.kind === KIND.dir && below?.kind === KIND.dir) inherit(below, kid);
+    const below = upper.opaque ? undefined : lower?.kids.get(name);
+    if (kid.kind === KIND.dir) inherit(below?.kind === KIND.dir ? below : undefined, kid);
+    else if (kid.kind === KIND.whiteout && below === undefined) upper.kids.delete(name);
   }
 }
 
@@ -95,7 +97,7 @@ export function listInodes(root: Node): Inode[] {
       path,
       opaque: node.opaque,
     });
-    if (list.length > LIMITS.entries) throw new LayerFault('limit', `the image has more than ${LIMITS.entries} files`);
+    if (list.length > LIMITS.inodes) throw new LayerFault('limit', `the image has more than ${LIMITS.inodes} files`);
     return list.length - 1;
   };
   number(root, 0, '');

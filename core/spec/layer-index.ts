@@ -113,8 +113,15 @@ function nameOf<T extends Record<string, number>>(table: T, value: number): (key
 const LAYER_HEADER_BYTES = 128;
 export const RECORD_BYTES = 96;
 const LAYER_VERSION = 1;
-/** A layer has at most so many entries and so large a pool, an image so many layers; a path and a name so many bytes. */
-export const LIMITS = { entries: 1 << 20, poolBytes: 1 << 28, pathBytes: 4096, nameBytes: 255, layers: 256 } as const;
+/** A layer has at most so many entries and so large a pool, an image so many inodes and layers; a path and a name so many bytes. */
+export const LIMITS = {
+  entries: 1 << 20,
+  inodes: 1 << 21,
+  poolBytes: 1 << 28,
+  pathBytes: 4096,
+  nameBytes: 255,
+  layers: 256,
+} as const;
 
 /** What a record is. `whiteout` names what it removes, `opaque` the directory whose lower contents it hides. */
 export const KIND = {

@@ -48,8 +48,8 @@ function xattrs(path: Uint8Array): string[] {
   });
 }
 
-/** Facts by path (a character per byte, "" the root). `times: false` leaves times out. */
-export function treeFacts(root: string, options: { times?: boolean } = {}): Facts {
+/** Facts by path (a character per byte, "" the root). `times: false` leaves times out, `links: false` which names are one file. */
+export function treeFacts(root: string, options: { times?: boolean; links?: boolean } = {}): Facts {
   const facts: Facts = {};
   const first = new Map<string, string>();
   const visit = (path: Buffer, name: string): void => {
@@ -61,7 +61,7 @@ export function treeFacts(root: string, options: { times?: boolean } = {}): Fact
     if (type === 0o20000n || type === 0o60000n) parts.push(`device ${stat.rdev}`);
     if (type === 0o100000n)
       parts.push(`${stat.size} ${createHash('sha256').update(readFileSync(path)).digest('hex').slice(0, 16)}`);
-    if (type !== 0o40000n && stat.nlink > 1n) {
+    if (type !== 0o40000n && stat.nlink > 1n && options.links !== false) {
       const one = first.get(`${stat.ino}`) ?? name;
       first.set(`${stat.ino}`, one);
       parts.push(`${stat.nlink} links, as ${one}`);
@@ -87,7 +87,24 @@ export function differences(a: Facts, b: Facts): string[] {
 }
 
 /** An image and its tars, bottom first. With `upper` and `work` an overlay lies on it; `tails` gives only each file's size and last twelve bytes. */
-export type MountJob = { image: string; tars: string[]; upper?: string; work?: string; tails?: boolean };
+export type MountJob = {
+  image: string;
+  tars: string[];
+  upper?: string;
+  work?: string;
+  tails?: boolean;
+  links?: boolean;
+};
+/** A read-only overlay of directories, topmost first. */
+export type OverlayJob = { lowers: string[] };
+
+function overlaid(dir: string, job: OverlayJob): Facts | string {
+  if (mount('overlay', dir, 'overlay', 1, `lowerdir=${job.lowers.join(':')},userxattr`) !== 0)
+    return `overlay: errno ${koffi.errno()}`;
+  const facts = treeFacts(dir, { links: false });
+  if (umount(dir) !== 0) throw new Error(`umount ${dir}: errno ${koffi.errno()}`);
+  return facts;
+}
 
 function mounted(dir: string, job: MountJob): Facts | string {
   const data = job.tars.map((tar) => `device=${tar}`).join(',');
@@ -98,7 +115,7 @@ function mounted(dir: string, job: MountJob): Facts | string {
     if (mount('overlay', dir, 'overlay', 0, options) !== 0) return `overlay on ${job.image}: errno ${koffi.errno()}`;
     depth = 2;
   }
-  const facts = job.tails ? tails(dir) : treeFacts(dir);
+  const facts = job.tails ? tails(dir) : treeFacts(dir, { links: job.links !== false });
   for (; depth > 0; depth--) if (umount(dir) !== 0) throw new Error(`umount ${dir}: errno ${koffi.errno()}`);
   return facts;
 }
@@ -116,8 +133,8 @@ function tails(dir: string): Facts {
   );
 }
 
-/** Facts of EROFS images, each mounted in a mount namespace of its own; needs root. */
-export function mountedFacts(dir: string, jobs: readonly MountJob[]): (Facts | string)[] {
+/** Facts of EROFS images and overlays, mounted one by one in a mount namespace of its own; needs root. */
+export function mountedFacts(dir: string, jobs: readonly (MountJob | OverlayJob)[]): (Facts | string)[] {
   const list = `${dir}.jobs`;
   writeFileSync(list, JSON.stringify(jobs));
   const command = ['-m', '--propagation', 'private', process.execPath, fileURLToPath(import.meta.url), dir, list];
@@ -126,6 +143,6 @@ export function mountedFacts(dir: string, jobs: readonly MountJob[]): (Facts | s
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [dir = '', list = ''] = process.argv.slice(2);
-  const jobs = JSON.parse(readFileSync(list, 'utf8')) as MountJob[];
-  process.stdout.write(JSON.stringify(jobs.map((job) => mounted(dir, job))));
+  const jobs = JSON.parse(readFileSync(list, 'utf8')) as (MountJob | OverlayJob)[];
+  process.stdout.write(JSON.stringify(jobs.map((job) => ('lowers' in job ? overlaid(dir, job) : mounted(dir, job)))));
 }
