@@ -3,7 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { BerthError } from '../../../core/base/errors.ts';
 import { type LoadedImage, loadArchive } from '../../../core/registry/archive.ts';
 import { canonicalText } from '../../../core/spec/reference.ts';
 import {
@@ -406,4 +408,36 @@ describe('loadArchive() refuses', () => {
     }
     await expect(loadArchive(broken(), { dir, bytesMax: 1 << 30 }, amd64)).rejects.toThrow('client went away');
   });
+});
+
+test('no damage to an archive makes anything but a refusal, or an image with other digests', async () => {
+  const small = makeImage({ layers: [tarOf([{ name: 'f', content: 'x'.repeat(900) }])], architecture: 'amd64' });
+  const archives = [dockerSave20, dockerSave25, ociArchive].map((write) => write([{ image: small, tags: ['a:1'] }]));
+  const damage = fc.record({
+    archive: fc.constantFrom(...archives),
+    flips: fc.array(fc.tuple(fc.double({ min: 0, max: 0.999, noNaN: true }), fc.integer({ min: 1, max: 255 })), {
+      minLength: 1,
+      maxLength: 4,
+    }),
+    cut: fc.option(fc.double({ min: 0, max: 1, noNaN: true }), { nil: 1 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(damage, async ({ archive, flips, cut }) => {
+      const bytes = Buffer.from(archive);
+      for (const [at, change] of flips) bytes[Math.floor(at * bytes.length)]! ^= change;
+      const spool = mkdtempSync(join(dir, 'x'));
+      const images = await loadArchive(
+        pieces(bytes.subarray(0, Math.ceil(cut * bytes.length))),
+        { dir: spool, bytesMax: 1 << 20 },
+        amd64,
+      ).catch((error: unknown) => {
+        if (!(error instanceof BerthError)) throw error;
+        return [];
+      });
+      for (const layer of images.flatMap((image) => image.layers))
+        expect(digestOf(readFileSync(layer.path))).toBe(layer.digest);
+      rmSync(spool, { recursive: true });
+    }),
+    { numRuns: 300 },
+  );
 });

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo, LookupFunction } from 'node:net';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect, type LookupFunction, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -14,6 +14,8 @@ import { tarOf } from '../../kit/tar.ts';
 import { type Changes, type Tried, tryPull } from './pull-kit.ts';
 
 const image = makeImage({ layers: [tarOf([{ name: 'f', content: 'x' }])], architecture: 'amd64' });
+// The names here are nobody else's: no proxy of this machine has a say, but in the test about one.
+for (const name of ['http_proxy', 'https_proxy', 'HTTP_PROXY', 'HTTPS_PROXY']) delete process.env[name];
 const dirs: string[] = [];
 afterAll(() => {
   for (const dir of dirs) rmSync(dir, { recursive: true, force: true });
@@ -441,4 +443,30 @@ describe('redirects', () => {
     fake.on(/manifests/, (_, response) => response.writeHead(302, { location: 'http://127.0.0.1:1/x' }).end());
     expect(await failure(`${fake.host}/app:1`)).toBe(`${fake.url} redirects without TLS, to http://127.0.0.1:1`);
   });
+});
+
+test('a proxy of the environment is used, but never for this machine', async () => {
+  await using fake = await startFake({ 'app:1': image }, { tls: { key: TEST_KEY, cert: TEST_CERTIFICATE } });
+  const asked: string[] = [];
+  const proxy = createServer();
+  proxy.on('connect', (request: IncomingMessage, client: Socket) => {
+    asked.push(request.url ?? '');
+    const server = connect(Number(fake.host.split(':')[1]), '127.0.0.1', () => client.write('HTTP/1.1 200 OK\r\n\r\n'));
+    server.pipe(client).pipe(server);
+    for (const socket of [server, client]) socket.on('error', () => {});
+  });
+  await new Promise<void>((done) => proxy.listen(0, '127.0.0.1', done));
+  const before = process.env['HTTPS_PROXY'];
+  process.env['HTTPS_PROXY'] = `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`;
+  try {
+    await pull('registry.test/app:1', { insecure: ['registry.test'] });
+    const count = asked.length;
+    await pull(`${fake.host}/app:1`);
+    expect([new Set(asked), asked.length]).toEqual([new Set(['registry.test:443']), count]);
+  } finally {
+    if (before === undefined) delete process.env['HTTPS_PROXY'];
+    else process.env['HTTPS_PROXY'] = before;
+    proxy.closeAllConnections();
+    proxy.close();
+  }
 });
