@@ -45,11 +45,12 @@ export type StartOptions = {
   readonly cgroup?: number;
 };
 
-/** A memory file that nobody can change any more: the launcher (mode 0500, so that no container's user can execute it) or a program. */
-export function sealedMemfd(name: string, bytes: Uint8Array, executable: boolean): number {
+/** A memory file that nobody can change any more: the launcher (0500, so that no container's user can execute it) or a program (0: not executable). */
+export function sealedMemfd(name: string, bytes: Uint8Array, mode: 0 | 0o500 | 0o555): number {
+  const executable = mode !== 0;
   const fd = createMemfd(name, executable);
   writeSync(fd, bytes);
-  if (executable) fchmodSync(fd, 0o500); // before sealing: F_SEAL_EXEC freezes these bits
+  if (executable) fchmodSync(fd, mode); // before sealing: F_SEAL_EXEC freezes these bits
   const seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
   try {
     fcntl(fd, F_ADD_SEALS, seals | (executable ? F_SEAL_EXEC : 0));
@@ -86,7 +87,7 @@ let launcher: Launcher | undefined;
 export function theLauncher(): Launcher {
   if (launcher === undefined) {
     const file = emitLauncher(ARCH);
-    const fd = sealedMemfd('berth-launcher', file.bytes, true);
+    const fd = sealedMemfd('berth-launcher', file.bytes, 0o500);
     const text = mapMemory(4096, { protection: PROT_READ | PROT_EXEC, flags: MAP_PRIVATE, fd });
     const arena = mapMemory(ARENA_BYTES, {
       protection: PROT_READ | PROT_WRITE,
@@ -115,7 +116,7 @@ export function beforeLauncher(program: Program, files: { program: number; launc
 /** Starts a program in a new process and returns when the launcher has been executed (or could not be: the status pipe says why). */
 export function startChild(program: Program, { flags = 0, cgroup }: StartOptions = {}): Child {
   const { fd, clone, arena } = theLauncher();
-  const memfd = sealedMemfd('berth-program', encodeProgram(program, { arch: ARCH }), false);
+  const memfd = sealedMemfd('berth-program', encodeProgram(program, { arch: ARCH }), 0);
   try {
     const before = encodeProgram(beforeLauncher(program, { program: memfd, launcher: fd }), {
       arch: ARCH,

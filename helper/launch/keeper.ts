@@ -81,7 +81,7 @@ export function becomeKeeper({ file, argv, env, exits, held }: Becoming): never 
     held: [...held.keys()],
   } as const;
   const program = keeperProgram(plan);
-  const memfd = sealedMemfd('berth-keeper', encodeProgram(program, { arch: ARCH }), false);
+  const memfd = sealedMemfd('berth-keeper', encodeProgram(program, { arch: ARCH }), 0);
   const places = new Map([
     ...held,
     [0, memfd],
