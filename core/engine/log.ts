@@ -1,9 +1,9 @@
 // One container's output as it grows: what the pump writes, what readers wait for, when segments go. Readers read the files at their own
 // pace, so a slow one never holds up the container; segments it still needs are kept for it, up to a bound.
+import { rmSync } from 'node:fs';
 import { spliceToFile } from '../sys/pipe.ts';
 import {
   appendRecord,
-  CHUNK_BYTES_MAX,
   closeSegment,
   encodeRecord,
   fileOf,
@@ -39,6 +39,8 @@ export type Log = {
   problem: string | undefined;
   /** Written to since the last sweep. */
   busy: boolean;
+  /** The container is gone; the files go with the last reader. */
+  discarded: boolean;
 };
 
 /** What became of a move: bytes moved, nothing there, the writer's end closed, or the disk refused. */
@@ -47,6 +49,8 @@ export type Moved = 'some' | 'nothing' | 'end' | 'stuck';
 /** Slow readers hold at most so much beyond what the limits keep. */
 const HELD_BYTES_MAX = 1 << 30;
 const EAGAIN = -11;
+/** A quarter of the helper's pipes: enough to be quick, little enough to be fair. */
+const MOVE_BYTES = 1 << 18;
 
 /** Opens a container's output, with what an earlier engine left. */
 export function openLog(dir: string, limits: LogLimits): Log {
@@ -63,19 +67,20 @@ export function openLog(dir: string, limits: LogLimits): Log {
     owed: undefined,
     problem: undefined,
     busy: false,
+    discarded: false,
   };
   prune(log);
   return log;
 }
 
-/** Moves what waits in a pipe, up to 64 KiB, into the log. */
+/** Moves what waits in a pipe, up to 256 KiB, into the log. */
 export function moveIn(log: Log, stream: StreamNumber, pipe: number): Moved {
   try {
     if (log.owed !== undefined) payOwed(log);
     if (segmentBytes(log.current) >= log.limits.segmentBytes) rotate(log);
     const file = fileOf(log.dir, log.current, stream);
     const position = log.current.sizes.get(stream) ?? 0;
-    const count = spliceToFile(pipe, file, { position, count: Math.min(CHUNK_BYTES_MAX, 1 << 16) });
+    const count = spliceToFile(pipe, file, { position, count: MOVE_BYTES });
     if (count === EAGAIN) return 'nothing';
     if (count === 0) return 'end';
     if (count < 0) return stuck(log, count);
@@ -114,8 +119,12 @@ function rotate(log: Log): void {
   prune(log);
 }
 
-/** Removes segments beyond the limits, but for those a reader still needs (up to the bound). */
+/** Removes segments beyond the limits, but for those a reader still needs (up to the bound); all of a container that is gone. */
 export function prune(log: Log): void {
+  if (log.discarded) {
+    if (log.readers.size === 0) rmSync(log.dir, { recursive: true, force: true });
+    return;
+  }
   const keepFrom = log.current.number - log.limits.segments + 1;
   const needed = Math.min(...[...log.readers].map((reader) => reader.segment), keepFrom);
   const bound = keepFrom - Math.ceil(HELD_BYTES_MAX / log.limits.segmentBytes);
@@ -133,6 +142,13 @@ export function endRun(log: Log): void {
   log.run = { end: undefined };
   wakeReaders(log);
   closeSegment(log.current);
+}
+
+/** The container is removed: readers come to their end, then the files go. */
+export function discardLog(log: Log): void {
+  log.discarded = true;
+  endRun(log);
+  prune(log);
 }
 
 /** Gives descriptors back that were not needed since the last call. */

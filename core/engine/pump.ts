@@ -44,8 +44,8 @@ type FlowState = {
 
 const RETRY_MS = 1000;
 const SWEEP_MS = 30_000;
-/** Rounds of up to 64 KiB before the others get their turn. */
-const ROUNDS = 16;
+/** Moves before the others get their turn. */
+const ROUNDS = 4;
 const TTY_BYTES = 1 << 14;
 
 /** Makes the pump; it costs nothing while no container prints. */
@@ -102,15 +102,7 @@ export function makePump(): Pump {
   }, SWEEP_MS).unref();
   return {
     start: (log, ends) => {
-      let finish = (): void => {};
-      const done = new Promise<void>((resolve) => {
-        finish = () => {
-          endRun(log);
-          resolve();
-        };
-      });
-      const flow: FlowState = { log, sources: [], exited: false, finished: false, finish };
-      flow.sources.push(...sourcesOf(flow, ends));
+      const { flow, done } = newFlow(log, ends);
       flows.add(flow);
       for (const source of flow.sources) {
         sources.set(source.watched, source);
@@ -130,6 +122,19 @@ export function makePump(): Pump {
       poller.close();
     },
   };
+}
+
+function newFlow(log: Log, ends: Ends): { flow: FlowState; done: Promise<void> } {
+  let finish = (): void => {};
+  const done = new Promise<void>((resolve) => {
+    finish = () => {
+      endRun(log);
+      resolve();
+    };
+  });
+  const flow: FlowState = { log, sources: [], exited: false, finished: false, finish };
+  flow.sources.push(...sourcesOf(flow, ends));
+  return { flow, done };
 }
 
 function sourcesOf(flow: FlowState, ends: Ends): Source[] {

@@ -1,18 +1,12 @@
-// The engine's one way to the helper. Keeps a session open, makes a new one when the helper comes back, repeats what was under way (verbs
-// are idempotent by id), follows the helper's events.
-import type { Event, HelloReply, Result } from '../../proto/gen/berth/helper/v1/request.ts';
+// The engine's one way to the helper: performs verbs, repeats what was under way when the helper died (verbs are idempotent by id), and makes
+// errors of refusals and failures.
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { HelloReply, Result } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { KeyFile } from '../../proto/sign/key.ts';
 import { BerthError } from '../base/errors.ts';
-import { failed, refused } from './refusal.ts';
-import { type Answer, type Asked, Lost, openSession, type Place, type Session, type Verb } from './session.ts';
-
-export type Watcher = {
-  /** Every event, in the helper's order; after each (re)connection a snapshot of everything first, then `ready`. */
-  readonly event: (event: Event) => void;
-  /** A connection was made; its snapshots follow. */
-  readonly up: (hello: HelloReply) => void;
-  readonly down: (problem: string) => void;
-};
+import { keepConnected, type Watcher } from './connection.ts';
+import { failed, Refusal } from './refusal.ts';
+import { type Answer, type Asked, Busy, Lost, type Place, type Verb } from './session.ts';
 
 export type SendMore = { readonly fds?: readonly number[]; readonly wantFds?: boolean };
 
@@ -28,101 +22,60 @@ export type Link = {
   readonly close: () => void;
 };
 
-const RETRY_MS = { first: 10, most: 1000 };
+/** Fewer than the helper takes of one user at once. */
+const UNDER_WAY_MAX = 32;
+const BUSY_MS = 25;
 /** A helper that was killed is back within a second; longer waits help nobody. */
 const PATIENCE_MS = 15_000;
 
-type Open = { session: Session; open: boolean };
-
 /** Starts connecting at once. */
 export function makeLink(place: Place, key: KeyFile, watcher: Watcher): Link {
-  const state = {
-    current: undefined as Open | undefined,
-    hello: undefined as HelloReply | undefined,
-    problem: 'not connected yet' as string | undefined,
-    closed: false,
-  };
-  let waiting: (() => void)[] = [];
-  const wake = (): void => {
-    const all = waiting;
-    waiting = [];
-    for (const one of all) one();
-  };
-  const down = (open: Open, problem: string): void => {
-    if (!open.open) return;
-    open.open = false;
-    open.session.close();
-    if (state.current === open) state.current = undefined;
-    state.problem = problem;
-    watcher.down(problem);
-    if (!state.closed) void connect();
-  };
-  const connect = async (): Promise<void> => {
-    for (let pause = RETRY_MS.first; !state.closed; pause = Math.min(pause * 2, RETRY_MS.most)) {
-      try {
-        const session = await openSession(place, key);
-        const open: Open = { session, open: true };
-        if (state.closed) return session.close();
-        Object.assign(state, { current: open, hello: session.hello, problem: undefined });
-        watcher.up(session.hello);
-        session.watch(watcher.event, (problem) => down(open, problem));
-        return wake();
-      } catch (error) {
-        state.problem = error instanceof Error ? error.message : String(error);
-        await new Promise((resolve) => setTimeout(resolve, pause).unref());
+  const connection = keepConnected(place, key, watcher);
+  const slots = makeSlots(UNDER_WAY_MAX);
+  const ask = (asked: Asked): Promise<Answer> =>
+    slots(async () => {
+      const untilMs = Date.now() + PATIENCE_MS;
+      for (;;) {
+        const session = await connection.session(untilMs);
+        try {
+          return await session.ask(asked);
+        } catch (error) {
+          if (error instanceof Lost) connection.drop(session, error.message);
+          else if (!(error instanceof Busy)) throw error;
+          else if (Date.now() < untilMs) await sleep(BUSY_MS);
+          else throw new BerthError('helper_unavailable', `the helper is busy: ${error.message}`, { cause: error });
+        }
       }
-    }
-  };
-  const current = async (until: number): Promise<Open> => {
-    while (state.current === undefined) {
-      const left = until - Date.now();
-      if (left <= 0 || state.closed) throw unavailable(state.problem);
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, left);
-        waiting.push(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-      });
-    }
-    return state.current;
-  };
-  const ask = async (asked: Asked): Promise<Answer> => {
-    const until = Date.now() + PATIENCE_MS;
-    for (;;) {
-      const open = await current(until);
-      try {
-        return await open.session.ask(asked);
-      } catch (error) {
-        if (!(error instanceof Lost)) throw error;
-        down(open, error.message);
-      }
-    }
-  };
-  void connect();
+    });
   return {
-    hello: async () => (await current(Date.now() + PATIENCE_MS)).session.hello,
-    known: () => ({ hello: state.hello, problem: state.problem }),
-    send: async (verb, more = {}) =>
-      judged(await ask({ verb, fds: more.fds ?? [], wantFds: more.wantFds ?? false, dryRun: false })),
-    dryRun: async (verb, more = {}) => (await ask({ verb, fds: more.fds ?? [], wantFds: false, dryRun: true })).result,
-    close: () => {
-      state.closed = true;
-      if (state.current !== undefined) down(state.current, 'the engine ends');
-      wake();
-    },
+    hello: async () => (await connection.session(Date.now() + PATIENCE_MS)).hello,
+    known: connection.known,
+    send: async (verb, { fds = [], wantFds = false } = {}) => judged(await ask({ verb, fds, wantFds, dryRun: false })),
+    dryRun: async (verb, { fds = [] } = {}) => (await ask({ verb, fds, wantFds: false, dryRun: true })).result,
+    close: connection.close,
+  };
+}
+
+/** Runs at most so many works at once, in the order in which they came. */
+function makeSlots(most: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let running = 0;
+  const turns: (() => void)[] = [];
+  return async (work) => {
+    if (running >= most) await new Promise<void>((resolve) => turns.push(resolve));
+    else running++;
+    try {
+      return await work();
+    } finally {
+      const next = turns.shift();
+      if (next === undefined) running--;
+      else next();
+    }
   };
 }
 
 function judged(answer: Answer): Answer {
   const { result } = answer;
-  if (!result.allowed) throw refused(result.reasons);
+  if (!result.allowed) throw new Refusal(result.reasons);
   if (result.outcome?.$case === 'failure') throw failed(result.outcome.value);
   return answer;
-}
-
-function unavailable(problem: string | undefined): BerthError {
-  return new BerthError('helper_unavailable', `the helper does not answer: ${problem ?? 'it was not there in time'}`, {
-    hint: 'berth system status tells what runs; berth system up starts it',
-  });
 }

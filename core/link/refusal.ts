@@ -14,11 +14,22 @@ export function reasonText(reason: Reason): string {
 }
 
 /** helper_refused with every reason in one line. */
-export function refused(reasons: readonly Reason[]): BerthError {
-  const text = reasons.map(reasonText).join('; ');
-  return new BerthError('helper_refused', `refused by policy: ${text === '' ? 'no reason was given' : text}`, {
-    hint: 'berth policy show prints what you may ask; an administrator may change it',
-  });
+export class Refusal extends BerthError {
+  readonly reasons: readonly Reason[];
+  constructor(reasons: readonly Reason[]) {
+    const text = reasons.map(reasonText).join('; ');
+    super('helper_refused', `refused by policy: ${text === '' ? 'no reason was given' : text}`, {
+      hint: 'berth policy show prints what you may ask; an administrator may change it',
+    });
+    this.reasons = reasons;
+  }
+}
+
+/** Whether the only thing against it was the state of what it names: it is not there (any more), or already as asked. */
+export function isStateRefusal(error: unknown): error is Refusal {
+  return (
+    error instanceof Refusal && error.reasons.length > 0 && error.reasons.every((reason) => reason.rule === 'state')
+  );
 }
 
 // Why, for people, and what to do about it, where there is something to do.

@@ -31,6 +31,9 @@ export type Session = {
   readonly close: () => void;
 };
 
+/** The helper has too much to do: nothing was done, ask again. */
+export class Busy extends Error {}
+
 /** The connection broke, or the helper is another one now: what was asked may or may not have been done. Asking again is safe: verbs are idempotent by id. */
 export class Lost extends Error {}
 
@@ -48,17 +51,31 @@ function nextSequence(): bigint {
 
 /** Connects, says hello, opens the lane. Rejects with the reason in words. */
 export async function openSession(place: Place, key: KeyFile): Promise<Session> {
-  const client = new Client(`unix:${place.socket}`, credentials.createInsecure(), {
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.enable_retries': 0,
-    'grpc.service_config_disable_resolution': 1,
-  });
+  const client = newClient(place);
   try {
     const hello = await sayHello(client, place);
     return sessionOf(client, openLane(place.lane), { hello, key });
   } catch (error) {
     client.close();
     throw error;
+  }
+}
+
+function newClient(place: Place): Client {
+  return new Client(`unix:${place.socket}`, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.enable_retries': 0,
+    'grpc.service_config_disable_resolution': 1,
+  });
+}
+
+/** Says hello and nothing more. Rejects with the reason in words. */
+export async function greet(place: Place): Promise<HelloReply> {
+  const client = newClient(place);
+  try {
+    return await sayHello(client, place);
+  } finally {
+    client.close();
   }
 }
 
@@ -83,8 +100,8 @@ function sayHello(client: Client, place: Place): Promise<HelloReply> {
 function sessionOf(client: Client, lane: Lane, facts: { readonly hello: HelloReply; readonly key: KeyFile }): Session {
   const { hello, key } = facts;
   const [principal = '', profile = ''] = (hello.profiles[0] ?? '').split('/');
-  // A user nobody enrolled yet: the first request shows the key, and the policy says whether that is enough.
-  let introduce = hello.profiles.length === 0;
+  // The first request shows the key: a user nobody enrolled yet becomes known by it, where the policy says that is enough.
+  let introduce = true;
   const id = keyId(key.publicKey);
   let closed = false;
   const seal = (asked: Asked, ticket: Buffer): Envelope => {
@@ -162,7 +179,7 @@ function callError(error: ServiceError | null): Error {
   const text = error.details || error.message;
   switch (error.code) {
     case status.RESOURCE_EXHAUSTED:
-      return new BerthError('helper_unavailable', `the helper is busy: ${text}`, { cause: error, hint: 'try again' });
+      return new Busy(text, { cause: error });
     case status.UNAUTHENTICATED:
     case status.PERMISSION_DENIED:
       return new BerthError('helper_refused', `the helper does not accept this key: ${text}`, {

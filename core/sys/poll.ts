@@ -4,7 +4,7 @@
 import { Socket } from 'node:net';
 import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN } from '../../proto/abi/eventpoll.ts';
 import { closeFd, duplicate } from './fd.ts';
-import { checked, E, orErrno, raw } from './libc.ts';
+import { checked, E, orErrno, raw, SysError } from './libc.ts';
 import { makePipe } from './pipe.ts';
 
 type PipeHandle = {
@@ -33,6 +33,7 @@ export type Poller = {
 const EVENT_BYTES = process.arch === 'x64' ? 12 : 16;
 const DATA_AT = process.arch === 'x64' ? 4 : 8;
 const BATCH = 256;
+const RETRY_MS = 50;
 
 let pipeClass: PipeClass | undefined;
 
@@ -75,10 +76,15 @@ export function makePoller(wake: () => void): Poller {
   let stop: (() => void) | undefined;
   const arm = (): void => {
     if (closed) return;
-    stop = onceReadable(epoll, () => {
-      wake();
-      arm();
-    });
+    try {
+      stop = onceReadable(epoll, () => {
+        wake();
+        arm();
+      });
+    } catch (error) {
+      if (!(error instanceof SysError && error.code === 'EMFILE')) throw error;
+      setTimeout(arm, RETRY_MS); // no descriptor is free: what is ready waits
+    }
   };
   arm();
   return {

@@ -1,0 +1,108 @@
+// The engine's program: becomes the right user, opens his state, connects to the helper, serves his sockets until SIGTERM. Containers run on
+// when it ends.
+import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { serveApi } from '../api/server.ts';
+import { type Made, makeEngine } from '../engine/make.ts';
+import { VERSION } from '../engine/version.ts';
+import { greet, type Place } from '../link/session.ts';
+import { type LogFile, openLogFile } from './log-file.ts';
+import { type Options, type Paths, pathsOf, readOptions } from './options.ts';
+import { leaveRoot } from './user.ts';
+
+const HELPER_WAIT_MS = 10_000;
+/** Clients are answered at the latest after so long, whether the helper has told what runs or not. */
+const SETTLE_MS = 5000;
+
+async function main(): Promise<void> {
+  const options = readOptions(process.argv.slice(2));
+  process.umask(0o077);
+  const uid = leaveRoot();
+  const paths = pathsOf(options.stateDir, uid);
+  await homesMade(paths);
+  const log = openLogFile(join(paths.state, 'engine.log'));
+  process.on('uncaughtException', (error) => {
+    log.write(`bug: ${error.stack ?? error.message}`);
+    process.stderr.write(`berth engine: bug: ${error.stack ?? error.message}\n`);
+    process.exit(70);
+  });
+  process.on('unhandledRejection', (error) =>
+    log.write(`bug: ${error instanceof Error ? error.stack : String(error)}`),
+  );
+  await serve({ options, paths, uid, log });
+}
+
+/** The helper makes a user's directories when it first hears of him. */
+async function homesMade(paths: Paths): Promise<void> {
+  const there = (): boolean =>
+    [paths.run, paths.state].every((path) => statSync(path, { throwIfNoEntry: false })?.isDirectory());
+  if (there()) return;
+  await greetWithin(paths.helper, HELPER_WAIT_MS);
+  if (!there()) {
+    throw new Error(
+      `the helper made no directories for uid ${process.getuid?.()}: this user may not use it; an administrator changes that: berth admin enroll`,
+    );
+  }
+}
+
+async function greetWithin(place: Place, ms: number): Promise<void> {
+  for (const until = Date.now() + ms; ; ) {
+    try {
+      await greet(place);
+      return;
+    } catch (error) {
+      if (Date.now() > until)
+        throw new Error(
+          `the helper does not answer: ${error instanceof Error ? error.message : String(error)}; start it: berth system up`,
+          { cause: error },
+        );
+      await sleep(50);
+    }
+  }
+}
+
+type Serving = { readonly options: Options; readonly paths: Paths; readonly uid: number; readonly log: LogFile };
+
+async function serve({ options, paths, uid, log }: Serving): Promise<void> {
+  const made = makeEngine({
+    dir: paths.state,
+    helper: paths.helper,
+    insecureRegistries: options.insecureRegistries,
+    log: log.write,
+  });
+  await Promise.race([made.settled, sleep(SETTLE_MS, undefined, { ref: false })]);
+  const api = await serveApi({ engine: made.engine, path: join(paths.run, 'docker.sock'), uid, log: log.write });
+  writeReady(paths);
+  log.write(`engine ${VERSION} of uid ${uid} serves, pid ${process.pid}`);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => void end({ made, paths, log, close: api.close }));
+  }
+}
+
+function writeReady(paths: Paths): void {
+  const path = join(paths.run, 'engine.json');
+  writeFileSync(`${path}.new`, `${JSON.stringify({ engine: process.pid, version: VERSION })}\n`, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+type Ending = {
+  readonly made: Made;
+  readonly paths: Paths;
+  readonly log: LogFile;
+  readonly close: () => Promise<void>;
+};
+
+async function end({ made, paths, log, close }: Ending): Promise<void> {
+  log.write('engine ends; containers run on');
+  await Promise.race([close(), sleep(1000)]);
+  await made.engine.close();
+  for (const name of ['docker.sock', 'engine.json']) rmSync(join(paths.run, name), { force: true });
+  log.close();
+  process.exit(0);
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`berth engine: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});

@@ -1,0 +1,149 @@
+// Pulling an image: the registry's blobs to a spool directory, each from there to the helper while others still come, then the record.
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { BerthError } from '../base/errors.ts';
+import { isStateRefusal } from '../link/refusal.ts';
+import { pulledLines } from '../registry/progress.ts';
+import { byteProgress, layerLine, type OnProgress } from '../registry/progress.ts';
+import { type Pulled, type PulledLayer, pullImage } from '../registry/pull.ts';
+import { canonicalText, familiarText, parseReference, type Reference, withDefaultTag } from '../spec/reference.ts';
+import { parsePlatform, type Platform } from '../spec/platform.ts';
+import { forgetLayer, saveImage } from '../store/images.ts';
+import type { Context } from './context.ts';
+import type { Images, Progress, RegistryAuth } from './engine.ts';
+import { makeFeed } from './feed.ts';
+import { VERSION } from './version.ts';
+import type { Layers } from './layers.ts';
+
+export type PullParts = {
+  readonly context: Context;
+  readonly layers: Layers;
+  readonly insecureRegistries: readonly string[];
+};
+
+/** This machine, as images name it. */
+export const HOST_PLATFORM: Platform = {
+  os: 'linux',
+  architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
+  variant: '',
+};
+
+/** `images.pull`: lines until it is done; leaving the loop gives the pull up. */
+export function pullVerb(parts: PullParts): Images['pull'] {
+  return (text, { auth, platform }) => {
+    const stop = new AbortController();
+    const feed = makeFeed<Progress>({ onEnd: () => stop.abort(new BerthError('registry', 'the pull was given up')) });
+    const work = async (): Promise<void> => {
+      const reference = withDefaultTag(parseReference(text));
+      const wanted = platform === undefined ? HOST_PLATFORM : parsePlatform(platform, HOST_PLATFORM);
+      const wish = { reference, platform: wanted, platformAsked: platform !== undefined };
+      await pull(parts, { ...wish, auth, signal: stop.signal, onProgress: (line) => feed.push(line as Progress) });
+    };
+    work().then(() => feed.end(), feed.end);
+    return feed.iterable;
+  };
+}
+
+type PullAsked = {
+  readonly reference: Reference;
+  readonly platform: Platform;
+  readonly platformAsked: boolean;
+  readonly auth: RegistryAuth | undefined;
+  readonly signal: AbortSignal;
+  readonly onProgress: OnProgress;
+};
+
+async function pull(parts: PullParts, asked: PullAsked): Promise<void> {
+  const { context, layers } = parts;
+  const { reference } = asked;
+  const spoolDir = join(spoolRoot(context.dir), randomBytes(8).toString('hex'));
+  mkdirSync(spoolDir, { recursive: true, mode: 0o700 });
+  const unpin = layers.pin([...context.store.layers.keys()]);
+  try {
+    const pulled = await download(parts, asked, spoolDir);
+    await merge(context, pulled);
+    const before = context.store.tags.get(canonicalText(reference))?.imageId;
+    const known = reference.digest !== undefined && context.store.images.has(pulled.configDigest);
+    record(context, reference, pulled);
+    const newer = before !== pulled.configDigest && !known;
+    for (const line of pulledLines(reference, pulled.digest, newer)) asked.onProgress(line);
+    context.events.emit({
+      type: 'image',
+      action: 'pull',
+      id: familiarText(reference),
+      attributes: { name: familiarText(reference) },
+    });
+  } finally {
+    unpin();
+    rmSync(spoolDir, { recursive: true, force: true });
+  }
+}
+
+/** What pulls that were interrupted leave lies here; it is cleaned at start. */
+export function spoolRoot(dir: string): string {
+  return join(dir, 'spool');
+}
+
+async function download(parts: PullParts, asked: PullAsked, spoolDir: string): Promise<Pulled> {
+  const { context, layers } = parts;
+  const { auth, reference, platform, platformAsked, onProgress, signal } = asked;
+  const imports: Promise<void>[] = [];
+  const onLayer = async (layer: PulledLayer): Promise<void> => {
+    const work = importLayer(layers, layer, onProgress);
+    work.catch(() => {}); // seen below, with all others
+    imports.push(work);
+  };
+  const have = ({ diffId }: { diffId: PulledLayer['diffId'] }): boolean => context.store.layers.has(diffId);
+  const known = (id: Pulled['configDigest']): boolean => context.store.images.has(id);
+  const credentials = auth === undefined ? ({ kind: 'anonymous' } as const) : ({ kind: 'password', ...auth } as const);
+  try {
+    return await pullImage(
+      { reference, platform, platformAsked, spoolDir, have, known, onProgress, onLayer },
+      { credentials, insecure: parts.insecureRegistries, signal, userAgent: `berth/${VERSION}` },
+    );
+  } finally {
+    const outcomes = await Promise.allSettled(imports);
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    // biome-ignore lint/correctness/noUnsafeFinally: the download worked, or failed because of this
+    if (failed !== undefined) throw failed.reason;
+  }
+}
+
+async function importLayer(layers: Layers, layer: PulledLayer, onProgress: OnProgress): Promise<void> {
+  const { digest, diffId, mediaType, size, path } = layer;
+  if (path === undefined) return;
+  byteProgress(layer, 'Extracting', onProgress)(size);
+  await layers.add({ diffId, path, blob: { digest, mediaType, size } });
+  onProgress(layerLine(digest, 'Pull complete'));
+}
+
+/** One image of all its layers. Layers that the helper does not have (its state was lost) are forgotten, so that the next pull brings them. */
+async function merge(context: Context, pulled: Pulled): Promise<void> {
+  const diffIds = pulled.config.diffIds;
+  try {
+    await context.imageFiles.owners(diffIds);
+  } catch (error) {
+    if (!isStateRefusal(error)) throw error;
+    const lost = diffIds.filter(
+      (diffId) =>
+        ![...context.store.images.values()].some((image) => image.layers.some((layer) => layer.diffId === diffId)),
+    );
+    for (const diffId of lost) forgetLayer(context.store, diffId);
+    throw new BerthError('store_damaged', 'the helper has lost layers of this image', {
+      cause: error,
+      hint: 'pull it again',
+    });
+  }
+}
+
+function record(context: Context, reference: Reference, pulled: Pulled): void {
+  const { configDigest: id, configBytes, config, digest } = pulled;
+  const layers = pulled.layers.map((layer) => ({ diffId: layer.diffId, blob: layer.digest }));
+  const image = { id, configBytes, config, layers, addedMs: Date.now() };
+  saveImage(context.store, {
+    image,
+    tags: reference.tag === undefined ? [] : [reference],
+    source: { name: reference, digest },
+  });
+}
