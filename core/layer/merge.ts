@@ -39,7 +39,7 @@ export function mergeLayers(indexes: readonly LayerIndex[]): Node {
   return merged;
 }
 
-/** Lays `upper` over `lower`, which is changed. Directories merge, everything else replaces; an implied directory changes nothing of a lower one. */
+/** Lays `upper` over `lower`, which is changed. Directories merge, everything else replaces; an implied directory keeps mode and owner of a lower one, as in containerd. */
 function cover(lower: Node, upper: Node): void {
   if (upper.entry !== undefined) {
     lower.entry = upper.entry;
@@ -52,6 +52,7 @@ function cover(lower: Node, upper: Node): void {
     else if (below?.kind === KIND.dir && !node.opaque) cover(below, node);
     else {
       const fresh = impliedDir(node.layer);
+      if (below?.kind === KIND.dir) fresh.entry = below.entry; // an opaque directory hides what is in the lower one, not its mode
       cover(fresh, node);
       lower.kids.set(name, fresh);
     }

@@ -228,6 +228,11 @@ describe('takes in a right way', () => {
     expect(listing(imageOf(tars).index, tars)).toEqual(['d 40755', 'd/y 100644 n1 2']);
   });
 
+  test('an opaque directory that is only implied: it keeps the mode of the lower one', () => {
+    const tars = [tarOf([{ name: 'd', type: '5', mode: 0o711 }, { name: 'd/x' }]), tarOf([{ name: 'd/.wh..wh..opq' }])];
+    expect(listing(imageOf(tars).index, tars)).toEqual(['d 40711']);
+  });
+
   test('a global pax header: it says nothing about entries, as in docker', () => {
     const body = '14 path=global\n'.replace('14', '15');
     const tar = Buffer.concat([
