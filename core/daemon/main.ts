@@ -7,6 +7,8 @@ import { serveApi } from '../api/server.ts';
 import { type Made, makeEngine } from '../engine/make.ts';
 import { VERSION } from '../engine/version.ts';
 import { greet, type Place } from '../link/session.ts';
+import { serveRpc } from '../rpc/server.ts';
+import { peerOf } from '../sys/socket.ts';
 import { type LogFile, openLogFile } from './log-file.ts';
 import { type Options, type Paths, pathsOf, readOptions } from './options.ts';
 import { leaveRoot } from './user.ts';
@@ -73,10 +75,12 @@ async function serve({ options, paths, uid, log }: Serving): Promise<void> {
   });
   await Promise.race([made.settled, sleep(SETTLE_MS, undefined, { ref: false })]);
   const api = await serveApi({ engine: made.engine, path: join(paths.run, 'docker.sock'), uid, log: log.write });
+  const peerUid = (fd: number): number => peerOf(fd).uid;
+  const rpc = await serveRpc({ engine: made.engine, path: join(paths.run, 'rpc.sock'), uid, peerUid, log: log.write });
   writeReady(paths);
   log.write(`engine ${VERSION} of uid ${uid} serves, pid ${process.pid}`);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.once(signal, () => void end({ made, paths, log, close: api.close }));
+    process.once(signal, () => void end({ made, paths, log, close: () => Promise.all([api.close(), rpc.close()]) }));
   }
 }
 
@@ -90,14 +94,14 @@ type Ending = {
   readonly made: Made;
   readonly paths: Paths;
   readonly log: LogFile;
-  readonly close: () => Promise<void>;
+  readonly close: () => Promise<unknown>;
 };
 
 async function end({ made, paths, log, close }: Ending): Promise<void> {
   log.write('engine ends; containers run on');
   await Promise.race([close(), sleep(1000)]);
   await made.engine.close();
-  for (const name of ['docker.sock', 'engine.json']) rmSync(join(paths.run, name), { force: true });
+  for (const name of ['docker.sock', 'rpc.sock', 'engine.json']) rmSync(join(paths.run, name), { force: true });
   log.close();
   process.exit(0);
 }
