@@ -182,20 +182,3 @@ export async function detachImage(storeNamespace: number, name: string): Promise
   program.call(SYS_exit_group, [0]);
   return await runToEnd(program, status);
 }
-
-/** Whether overlayfs takes detached mounts as layers (Linux 6.15 on): tried out on an empty one. */
-export async function takesDetachedLayers(): Promise<boolean> {
-  const status = pipe2();
-  const program = createProgram(status[1]);
-  const step = 'try an overlay';
-  program.call(SYS_unshare, [CLONE_NEWNS], { step });
-  const home = newFilesystem(program, { type: 'tmpfs', settings: [], attributes: 0, step });
-  const directories = ['lower', 'upper', 'work'].map((path) => {
-    program.call(SYS_mkdirat, [home, path, 0o755], { step });
-    return openWithin(program, { at: home, path, step });
-  });
-  const settings = ['lowerdir+', 'upperdir', 'workdir'].map((key, i): Setting => [key, directories[i] ?? home]);
-  newFilesystem(program, { type: 'overlay', settings: [...settings, ['userxattr', true]], attributes: 0, step });
-  program.call(SYS_exit_group, [0]);
-  return (await runToEnd(program, status)) === undefined;
-}

@@ -7,8 +7,6 @@ export type Machine = {
   readonly arch: Arch;
   /** The helper is itself in a user namespace of one id: no idmaps, no device nodes, no cgroups of its own. */
   readonly rootless: boolean;
-  /** Whether overlayfs takes detached mounts as layers (Linux 6.15 on); probed by `takesDetachedLayers` of helper/launch. */
-  readonly detachedLayers: boolean;
   /** Highest capability the kernel knows. */
   readonly lastCapability: number;
   /** From helper/launch/namespaces.ts: three mounts and nothing of the host; and the one in which merged images are mounted. */

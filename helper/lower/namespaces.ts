@@ -4,7 +4,6 @@
 // protects it from the container's root (SECURITY, rule 8).
 import {
   CLONE_ARGS_SIZE_VER2,
-  CLONE_NEWNS,
   CLONE_NEWTIME,
   CLONE_NEWUSER,
   CLONE_PARENT,
@@ -106,9 +105,4 @@ export function lowerNames(context: Context): void {
   const socket = program.call(SYS_socket, [AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0], { step: 'bring up lo' });
   program.call(SYS_ioctl, [socket, SIOCSIFFLAGS, program.data(request)], { step: 'bring up lo' });
   close(program, socket);
-}
-
-/** Whether the plan makes a mount namespace at all: without one nothing here may run. */
-export function makesMountNamespace(context: Context): boolean {
-  return isNew(context, CLONE_NEWNS);
 }

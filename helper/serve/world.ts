@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { dirname, join } from 'node:path';
 import { ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
 import { ARCH } from '../launch/child.ts';
-import { newSeedNamespace, newStoreNamespace, takesDetachedLayers } from '../launch/namespaces.ts';
+import { newSeedNamespace, newStoreNamespace } from '../launch/namespaces.ts';
 import type { Machine } from '../lower/host.ts';
 import { openBlocks } from '../ops/blocks.ts';
 import { freeze, killAll } from '../ops/cgroup.ts';
@@ -28,7 +28,6 @@ export async function openWorld({ paths, slot, living }: Opening): Promise<World
   const machine: Machine = {
     arch: ARCH,
     rootless: process.getuid?.() !== 0,
-    detachedLayers: await takesDetachedLayers(),
     lastCapability: Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')),
     seedNamespace: newSeedNamespace(false),
     storeNamespace: newStoreNamespace(),

@@ -16,12 +16,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CheckedExec, CheckedLaunch, CheckedMount } from '../../helper/decode/checked.ts';
 import { ARCH } from '../../helper/launch/child.ts';
-import {
-  newSeedNamespace,
-  newStoreNamespace,
-  newUserNamespace,
-  takesDetachedLayers,
-} from '../../helper/launch/namespaces.ts';
+import { newSeedNamespace, newStoreNamespace, newUserNamespace } from '../../helper/launch/namespaces.ts';
 import { type Pipe, type RunOutcome, runProgram } from '../../helper/launch/run.ts';
 import { lowerExec } from '../../helper/lower/exec.ts';
 import type { ExecHost, LaunchHost, Machine, StdioHost } from '../../helper/lower/host.ts';
@@ -71,19 +66,12 @@ export type Lab = {
 };
 
 /** A place to launch from; removed at the end. */
-export async function openLab({
-  rootless = false,
-  detachedLayers,
-}: {
-  rootless?: boolean;
-  detachedLayers?: boolean;
-} = {}): Promise<Lab> {
+export async function openLab({ rootless = false }: { rootless?: boolean } = {}): Promise<Lab> {
   const directory = mkdtempSync(join(tmpdir(), 'berth-launch-'));
   makeTree(join(directory, 'layers/base'));
   const machine: Machine = {
     arch: ARCH,
     rootless,
-    detachedLayers: detachedLayers ?? (await takesDetachedLayers()),
     lastCapability: Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')),
     seedNamespace: newSeedNamespace(rootless),
     storeNamespace: newStoreNamespace(),

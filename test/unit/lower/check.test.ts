@@ -25,7 +25,6 @@ import { DEFAULT_MOUNTS, NEW_NAMESPACES, planOf, processOf } from '../../kit/lau
 const machine = {
   arch: 'x64',
   rootless: false,
-  detachedLayers: true,
   lastCapability: 40,
   seedNamespace: 50,
   storeNamespace: 51,
@@ -82,7 +81,6 @@ const without = (bits: number) => ({ unshare: BigInt((NEW_NAMESPACES & ~bits) >>
 
 const CASES: [string, CheckedLaunch, Partial<LaunchHost>][] = [
   ['everything', full, {}],
-  ['attached layers', full, { machine: { ...machine, detachedLayers: false } }],
   ['unpacked layers', full, { root: { kind: 'unpacked', directory: 28, names: ['1', '2'] } }],
   [
     'a directory, read-only',
