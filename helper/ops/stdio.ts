@@ -16,7 +16,12 @@ import { Failed } from './failed.ts';
 const PIPE_BYTES = 1 << 20;
 
 /** What the helper keeps. Pipes: standard output and error, then standard input's reading end if there is one. A tty: master, relay's read and write end. */
-export type Held = { readonly tty: boolean; readonly fds: readonly number[] };
+export type Held = {
+  readonly tty: boolean;
+  readonly fds: readonly number[];
+  /** Standard input's first writing end, until the engine has it: without any writer the process would read the end of its input. */
+  readonly unsent?: number[];
+};
 
 /** Ends for a process that is about to be started: `host` is for lowering; `started` is called once it runs and gives what is kept. */
 export type OpenedStdio = { readonly host: StdioHost; readonly started: () => Held };
@@ -45,7 +50,7 @@ export function openStdio(stdio: Stdio, { open, undo }: Stacks): OpenedStdio {
   closing(undo, held);
   return {
     host: { kind: 'pipes', descriptors: [inRead, outWrite, errWrite] },
-    started: () => ({ tty: false, fds: held }),
+    started: () => ({ tty: false, fds: held, unsent: inWrite === undefined ? [] : [writerOf(inRead)] }),
   };
 }
 
@@ -67,9 +72,13 @@ function receiveMaster(socket: number): number {
 }
 
 /** What the engine gets, in the lane's order; the caller closes `made` after sending. */
-export function forLane({ tty, fds }: Held): { fds: number[]; made: number[] } {
+export function forLane({ tty, fds, unsent }: Held): { fds: number[]; made: number[] } {
   const [first = -1, second = -1, third] = fds;
   if (tty || third === undefined) return { fds: [...fds], made: [] };
-  const input = openPath(`/proc/self/fd/${third}`, O_WRONLY);
+  const input = unsent?.pop() ?? writerOf(third);
   return { fds: [input, first, second], made: [input] };
+}
+
+function writerOf(reader: number): number {
+  return openPath(`/proc/self/fd/${reader}`, O_WRONLY);
 }

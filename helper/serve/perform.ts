@@ -148,8 +148,9 @@ function launched(run: Run, block: number, phases: Phases): Outcome {
 
 /** Sends the stdio of a container or exec, and its pidfd while it runs, on the ticket's lane. */
 function giveBack({ living }: Performer, { ticket }: Asked, id: string): void {
-  if (ticket === undefined) return;
   const held = living.heldOf(id);
+  if (ticket === undefined) for (const fd of held?.unsent?.splice(0) ?? []) closeSync(fd);
+  if (ticket === undefined) return;
   if (held === undefined) throw new Failed('attach', `nothing is kept of the output of ${id}`);
   const pidfd = living.pidfdOf(id);
   const { fds, made } = forLane(held);
