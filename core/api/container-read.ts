@@ -81,8 +81,8 @@ export async function waitContainer(call: Call): Promise<Answer> {
   return { kind: 'stream', type: 'application/json', chunks: exitLine(waiting) };
 }
 
+/** Docker's `Error` is about the wait itself: of a start that failed it tells the code only. */
 async function* exitLine(waiting: Waiting): AsyncGenerator<Uint8Array> {
-  const { code, error } = await waiting.exit;
-  const answer = error === undefined ? { StatusCode: code } : { StatusCode: code, Error: { Message: error } };
-  yield Buffer.from(`${JSON.stringify(answer)}\n`);
+  const { code } = await waiting.exit;
+  yield Buffer.from(`${JSON.stringify({ Error: null, StatusCode: code })}\n`);
 }

@@ -1,10 +1,14 @@
 // Programs started in a running container.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BerthError } from '../base/errors.ts';
-import { execCreateBody, execStartBody, readBody } from '../spec/docker-api.ts';
+import type { Attachment, Chunk } from '../engine/engine.ts';
+import { errorText, execCreateBody, execStartBody, readBody } from '../spec/docker-api.ts';
 import { readJson } from './body.ts';
 import type { Answer, Call } from './call.ts';
 import { sizeOf } from './containers.ts';
 import { streamType } from './frames.ts';
+
+const EXIT_WAIT_MS = 1000;
 
 /** `POST /containers/NAME/exec`. */
 export async function createExec(call: Call): Promise<Answer> {
@@ -18,9 +22,55 @@ export async function createExec(call: Call): Promise<Answer> {
 export async function startExec(call: Call): Promise<Answer> {
   const body = readBody(execStartBody, await readJson(call), 'exec start config');
   const [rows, columns] = body.ConsoleSize ?? [];
-  const attachment = await call.engine.exec.start(call.name, { detach: body.Detach, columns, rows });
+  const { exec } = call.engine;
+  const attachment = await exec
+    .start(call.name, { detach: body.Detach, columns, rows })
+    .catch(async (error: unknown) => {
+      if (body.Detach || !isOfProgram(error)) throw error;
+      return failedAttachment(error, (await exec.inspect(call.name)).ProcessConfig.tty);
+    });
   if (attachment === undefined) return { kind: 'empty', status: 200 };
-  return { kind: 'hijack', attachment, type: streamType(attachment.tty, call.minor) };
+  const whole = { ...attachment, output: untilEnded(call, attachment.output) };
+  return { kind: 'hijack', attachment: whole, type: streamType(attachment.tty, call.minor) };
+}
+
+/** Clients ask for the exit code as soon as the streams end: they end when it is known. A program that only closed its streams is not waited for long. */
+function untilEnded(call: Call, output: AsyncIterable<Chunk>): AsyncIterable<Chunk> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const from = output[Symbol.asyncIterator]();
+      return {
+        next: async () => {
+          const next = await from.next();
+          if (next.done === true) await exitKnown(call);
+          return next;
+        },
+        return: async () => {
+          await from.return?.();
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
+}
+
+async function exitKnown(call: Call): Promise<void> {
+  for (const deadline = Date.now() + EXIT_WAIT_MS; Date.now() < deadline; await sleep(1)) {
+    if (!(await call.engine.exec.inspect(call.name)).Running) return;
+  }
+}
+
+/** Whether the exec was there and may start, but its program could not be executed. */
+function isOfProgram(error: unknown): error is BerthError {
+  return error instanceof BerthError && ['program_not_found', 'not_executable', 'launch_failed'].includes(error.code);
+}
+
+/** Clients read why a program did not start from its streams, and the code from inspect. Docker writes it as standard output; standard error is where people look. */
+function failedAttachment(error: BerthError, tty: boolean): Attachment {
+  async function* told(): AsyncGenerator<Chunk> {
+    yield { stream: 2, timeNs: 0n, bytes: Buffer.from(`${errorText(error)}\r\n`) };
+  }
+  return { tty, output: told(), input: undefined, close: () => undefined };
 }
 
 /** `GET /exec/ID/json`. */

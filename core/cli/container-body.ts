@@ -141,8 +141,8 @@ function hostConfig(given: Given, outside: Outside): CreateAsk['HostConfig'] {
     BlkioDeviceReadIOps: listOf(given, 'device-read-iops').map((one) => countRate(one)),
     BlkioDeviceWriteIOps: listOf(given, 'device-write-iops').map((one) => countRate(one)),
     CgroupParent: textOf(given, 'cgroup-parent') ?? '',
-    MemorySwappiness: wholeOf(given, 'memory-swappiness') ?? null,
-    OomKillDisable: isOn(given, 'oom-kill-disable') || null,
+    MemorySwappiness: wholeOf(given, 'memory-swappiness') ?? -1,
+    OomKillDisable: isOn(given, 'oom-kill-disable'),
     Ulimits: listOf(given, 'ulimit').map((one) => {
       const { name, soft, hard } = readUlimit(one);
       return { Name: name, Soft: soft, Hard: hard };
@@ -166,7 +166,7 @@ export function resourcesOf(given: Given) {
     CpusetMems: textOf(given, 'cpuset-mems') ?? '',
     MemoryReservation: sizeOf(given, 'memory-reservation') ?? 0,
     MemorySwap: sizeOf(given, 'memory-swap') ?? 0,
-    PidsLimit: wholeOf(given, 'pids-limit') ?? null,
+    PidsLimit: wholeOf(given, 'pids-limit') ?? 0,
   };
 }
 

@@ -41,7 +41,11 @@ export async function runContainer(session: Session, given: Given): Promise<numb
 }
 
 async function startDetached(session: Session, client: Client, id: string): Promise<number> {
-  await client.startContainer(id);
-  session.stdout.write(`${id}\n`);
+  try {
+    await client.startContainer(id);
+  } finally {
+    // Also of one that did not start: it is there, and can be looked at and removed.
+    session.stdout.write(`${id}\n`);
+  }
   return 0;
 }

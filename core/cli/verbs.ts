@@ -22,13 +22,23 @@ export function onEach(verb: Verb): Handler {
   };
 }
 
+/** A refusal that is told but leaves the exit code at 0. */
+class Harmless extends Error {
+  readonly told: ApiError;
+  constructor(told: ApiError) {
+    super(told.message);
+    this.told = told;
+  }
+}
+
 /** Prints what went wrong, a line each, and gives 1 if anything did. What the server did not say is thrown on. */
 export function tellFailures(session: Session, failures: readonly unknown[]): number {
   for (const failure of failures) {
-    if (!(failure instanceof ApiError)) throw failure;
-    session.stderr.write(`${daemonText(failure)}\n`);
+    const said = failure instanceof Harmless ? failure.told : failure;
+    if (!(said instanceof ApiError)) throw said;
+    session.stderr.write(`${daemonText(said)}\n`);
   }
-  return failures.length > 0 ? 1 : 0;
+  return failures.some((failure) => !(failure instanceof Harmless)) ? 1 : 0;
 }
 
 /** A verb that prints the name it was given. */
@@ -48,13 +58,14 @@ export const restart: Handler = named((client, given, name) => client.restartCon
 export const kill: Handler = named((client, given, name) => client.killContainer(name, textOf(given, 'signal')));
 export const pause: Handler = named((client, _given, name) => client.pauseContainer(name));
 export const unpause: Handler = named((client, _given, name) => client.unpauseContainer(name));
-export const remove: Handler = named((client, given, name) =>
-  client.removeContainer(name.replace(/^\//, ''), {
-    v: isOn(given, 'volumes'),
-    force: isOn(given, 'force'),
-    link: isOn(given, 'link'),
-  }),
-);
+export const remove: Handler = onEach(async (client, given, name) => {
+  const query = { v: isOn(given, 'volumes'), force: isOn(given, 'force'), link: isOn(given, 'link') };
+  await client.removeContainer(name.replace(/^\//, ''), query).catch((error: unknown) => {
+    // With --force a container that is not there is told, but is no failure: what was wanted is so.
+    throw query.force && error instanceof ApiError && error.status === 404 ? new Harmless(error) : error;
+  });
+  return name;
+});
 
 /** Prints the exit code of each. */
 export const wait: Handler = onEach(async (client, _given, name) => {

@@ -210,7 +210,7 @@ test('wait answers its head before the end and the code at the end', async () =>
       },
     },
   );
-  expect(answer).toMatch(/^HTTP\/1\.1 200 OK[\s\S]*\{"StatusCode":3\}/);
+  expect(answer).toMatch(/^HTTP\/1\.1 200 OK[\s\S]*\{"Error":null,"StatusCode":3\}/);
 });
 
 const UPGRADE = 'Connection: Upgrade\r\nUpgrade: tcp\r\n';
