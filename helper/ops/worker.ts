@@ -62,7 +62,8 @@ export function newWorker(machine: Machine, program: WorkerProgram, firstId: num
     const writers = new DisposableStack();
     for (const fd of [resultWrite, errorsWrite]) writers.adopt(fd, closeSync);
     const passed: number[] = [nothing, nothing, errorsWrite];
-    for (let i = 0; i < job.descriptors.length || passed.length <= RESULT_AT; i++) passed.push(job.descriptors[i] ?? nothing);
+    for (let i = 0; i < job.descriptors.length || passed.length <= RESULT_AT; i++)
+      passed.push(job.descriptors[i] ?? nothing);
     passed[RESULT_AT] = resultWrite;
     const map = [{ inside: 0, outside: firstId, count: 65_536 }];
     const userNamespace = machine.rootless ? undefined : keep(newUserNamespace({ uids: map, gids: map }));

@@ -1,4 +1,5 @@
 // The helper's program. Started by `berth system up` (or by hand) it becomes the keeper, which starts it again with --kept: that one is the helper.
+import { rmSync } from 'node:fs';
 import { becomeKeeper } from '../launch/keeper.ts';
 import { makeDirectory } from '../ops/files.ts';
 import { openExits } from '../watch/exits.ts';
@@ -16,6 +17,7 @@ function bootstrap(options: Options): never {
   for (const path of [paths.helper, paths.audit]) makeDirectory(path);
   makeDirectory(paths.etc, 0o755);
   const { fd } = lockSlot(paths, options.slot, options.stateDir === undefined ? 0 : 1);
+  rmSync(`${paths.run}/helper.json`, { force: true }); // of one that was killed
   return becomeKeeper({
     ...asKeeper(options),
     exits: openExits(`${paths.helper}/exits`).fd,

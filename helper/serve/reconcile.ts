@@ -13,11 +13,9 @@ import { EBADF } from '../../proto/abi/errno.ts';
 import { SysError } from '../sys/error.ts';
 import { pidfdOpen } from '../sys/processes.ts';
 import { bootNs } from '../sys/time.ts';
+import { UNSEEN } from '../watch/children.ts';
 import type { Exits } from '../watch/exits.ts';
 import type { Living } from './living.ts';
-
-/** An end that nobody saw: the keeper was killed, and init reaped the process. Shown as exit code 255. */
-const UNSEEN = 255 << 8;
 
 export type Found = { readonly world: World; readonly living: Living; readonly keeper: Keeper; readonly exits: Exits };
 

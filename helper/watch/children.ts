@@ -3,11 +3,11 @@
 // of an earlier helper are the keeper's children, who does the same, and are looked up there.
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ECHILD } from '../../proto/abi/errno.ts';
+import { ECHILD, ESRCH } from '../../proto/abi/errno.ts';
 import { WNOWAIT } from '../../proto/abi/wait.ts';
 import { watchPidfd } from '../sys/descriptors.ts';
 import { SysError } from '../sys/error.ts';
-import { exitOfOther, waitPidfd } from '../sys/processes.ts';
+import { exitOfOther, pidfdSendSignal, waitPidfd } from '../sys/processes.ts';
 import { bootNs } from '../sys/time.ts';
 import type { ExitEntry, Exits } from './exits.ts';
 
@@ -26,9 +26,12 @@ export async function whenExited(child: Child, exits: Exits): Promise<ExitEntry>
   }
 }
 
+/** An end that nobody told: shown as exit code 255. */
+export const UNSEEN = 255 << 8;
+
 function seen(child: Child, exits: Exits): ExitEntry | undefined {
   const status = statusOf(child.pidfd);
-  if (status === 'not ours') return exits.find(child.pid, child.startedNs) ?? reapedByInit(child);
+  if (status === 'not ours') return seenByOthers(child, exits);
   if (status === undefined) return undefined;
   const entry = { pid: child.pid, status, bootNs: bootNs() };
   exits.append(entry);
@@ -36,10 +39,22 @@ function seen(child: Child, exits: Exits): ExitEntry | undefined {
   return entry;
 }
 
-/** A child of a keeper that was killed after its helper is init's; only the kernel knows how it ended (Linux 6.15 on). */
-function reapedByInit({ pid, pidfd }: Child): ExitEntry | undefined {
-  const status = exitOfOther(pidfd);
-  return status === undefined ? undefined : { pid, status, bootNs: bootNs() };
+/** The keeper writes an end down before it reaps; where it is reaped and not written down, it was init's, because a keeper was killed. */
+function seenByOthers({ pid, pidfd, startedNs }: Child, exits: Exits): ExitEntry | undefined {
+  const reaped = isReaped(pidfd);
+  const entry = exits.find(pid, startedNs);
+  if (entry !== undefined || !reaped) return entry;
+  return { pid, status: exitOfOther(pidfd) ?? UNSEEN, bootNs: bootNs() };
+}
+
+function isReaped(pidfd: number): boolean {
+  try {
+    pidfdSendSignal(pidfd, 0);
+    return false;
+  } catch (error) {
+    if (error instanceof SysError && error.errno === ESRCH) return true;
+    throw error;
+  }
 }
 
 function statusOf(pidfd: number): number | undefined | 'not ours' {

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
+  constants,
   existsSync,
   mkdtempSync,
   openSync,
@@ -20,7 +21,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openSession, type Session, type Verb } from '../../core/link/session.ts';
 import type { Launch } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { Event, Exited, Launched, Result } from '../../proto/gen/berth/helper/v1/request.ts';
-import { newKeyFile, readKeyFile } from '../../proto/sign/key.ts';
+import { type KeyFile, newKeyFile, readKeyFile } from '../../proto/sign/key.ts';
 import { planOf, processOf } from './launcher.ts';
 
 export type Pids = { readonly helper: number; readonly keeper: number };
@@ -28,7 +29,7 @@ export type PrivateHelper = {
   readonly directory: string;
   readonly slot: () => number;
   readonly pids: () => Pids;
-  /** A client with a key of its own, connected as this uid. */
+  /** A client connected as this uid; each uid has one key. */
   readonly client: (uid?: number) => Promise<Client>;
   /** Waits until a helper answers that is not this one. */
   readonly another: (than: number) => Promise<void>;
@@ -53,11 +54,14 @@ export type Client = {
 };
 
 const READY_MS = 20_000;
+const keys = new Map<string, KeyFile>();
 
-/** Starts one; `env` is added to the environment. */
-export async function startHelper(env: Readonly<Record<string, string>> = {}): Promise<PrivateHelper> {
-  const directory = mkdtempSync(join(tmpdir(), 'berth-helper-'));
-  chmodSync(directory, 0o755);
+/** Starts one; `env` is added to the environment; `directory` is that of one whose processes are gone. */
+export async function startHelper(
+  env: Readonly<Record<string, string>> = {},
+  directory = newDirectory(),
+): Promise<PrivateHelper> {
+  rmSync(join(directory, 'run/helper.json'), { force: true });
   const logFile = join(directory, 'helper.log');
   const log = openSync(logFile, 'a');
   const script = new URL('../../helper/serve/main.ts', import.meta.url).pathname;
@@ -93,7 +97,9 @@ export async function startHelper(env: Readonly<Record<string, string>> = {}): P
     slot: () => ready().slot,
     pids: ready,
     async client(uid = 0) {
-      const client = await connect(directory, uid);
+      const key = keys.get(`${directory} ${uid}`) ?? makeKey();
+      keys.set(`${directory} ${uid}`, key);
+      const client = await connect(directory, uid, key);
       clients.push(client);
       return client;
     },
@@ -107,9 +113,13 @@ export async function startHelper(env: Readonly<Record<string, string>> = {}): P
   };
 }
 
-async function connect(directory: string, uid: number): Promise<Client> {
-  const key = readKeyFile(newKeyFile());
-  if (key === undefined) throw new Error('no key');
+function newDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-helper-'));
+  chmodSync(directory, 0o755);
+  return directory;
+}
+
+async function connect(directory: string, uid: number, key: KeyFile): Promise<Client> {
   const session = await openAs(uid, () =>
     openSession({ socket: join(directory, 'run/helper.sock'), lane: join(directory, 'run/lane.sock') }, key),
   );
@@ -158,6 +168,12 @@ async function connect(directory: string, uid: number): Promise<Client> {
     },
     close: session.close,
   };
+}
+
+function makeKey(): KeyFile {
+  const key = readKeyFile(newKeyFile());
+  if (key === undefined) throw new Error('a new key cannot be read');
+  return key;
 }
 
 /** Makes connections as another user: the kernel notes the effective ids of the moment. */
@@ -228,8 +244,18 @@ export async function readAll(fd: number): Promise<string> {
   return Buffer.concat(chunks).toString('utf8');
 }
 
-/** What a read gives now; empty where nothing waits. */
-export function readNow(fd: number): string {
+/** What waits in a pipe; empty where nothing does. Reads through a descriptor of its own, which does not wait. */
+export function readNow(pipe: number): string {
+  const fd = openSync(`/proc/self/fd/${pipe}`, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    return readTerminal(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** One read; empty where it fails (a terminal whose other end is closed). */
+export function readTerminal(fd: number): string {
   const bytes = Buffer.alloc(65_536);
   try {
     return bytes.toString('utf8', 0, readSync(fd, bytes));
