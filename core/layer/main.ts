@@ -9,8 +9,10 @@
 // Outputs 4 and 5 are new, empty regular files (4 of unpack: an empty directory) at position 0; 6 is a pipe or a file; 3 of hash, the
 // indexes and the tars are regular files, read with pread(2). MAX_BYTES bounds the uncompressed tar, 0 for no bound. N is 1 to 256.
 // Options of unpack: `rootless` records owners other than 0:0 in the extended attribute user.berth.owner ("UID:GID", files and directories)
-// instead of chown(2), and implies `nodev`: device nodes are left out (counted in the result). `top` makes only the top layer, in overlay
+// instead of chown(2), and implies `nodev`: device nodes are left out (counted in the result, as are file capabilities without CAP_SETFCAP). `top` makes only the top layer, in overlay
 // form: whiteouts as character devices 0:0, opaque directories with user.overlay.opaque; directories it only implies are as those beneath.
+//
+// Memory: 120 MiB and 1 KiB (import) or 2 KiB (merge, unpack) for each file; V8 reserves much address space, so RLIMIT_AS does not fit.
 //
 // Exit code 0: everything is written and fsynced, and 6 holds a result with status ok (core/spec/layer-index.ts). Exit code 1: 6 holds a
 // result with another status and standard error one line of at most 1 KiB; what is in 4 and 5 is to be thrown away. Anything else (a signal,

@@ -119,24 +119,28 @@ function openDir(walk: Walk, path: string, create: boolean): Place {
   const refuse = (why: string): LayerFault => refused(walk.entry, `${why} "${path}"`);
   const stack: Place[] = [{ dir: walk.root, bytes: 0 }];
   const queue = path === '' ? [] : path.split('/').map((name) => ({ name, create }));
-  for (let links = 0; ; ) {
+  let links = 0;
+  for (;;) {
     const here = stack.at(-1) ?? { dir: walk.root, bytes: 0 };
     const step = queue.shift();
     if (step === undefined) return here;
     if (step.name === '..' && stack.length > 1) stack.pop();
     if (step.name === '' || step.name === '.' || step.name === '..') continue;
     const kid = here.dir.kids.get(step.name) ?? (step.create ? impliedDir(walk.layer) : undefined);
-    if (kid === undefined) throw refuse(`this layer has no "${step.name}" on the way to`);
-    if (kid.kind === KIND.dir) {
+    if (kid?.kind === KIND.dir) {
       here.dir.kids.set(step.name, kid);
       stack.push({ dir: kid, bytes: here.bytes + step.name.length + 1 });
       if (here.bytes > LIMITS.pathBytes) throw refuse('symbolic links make too long a path of');
       continue;
     }
-    if (kid.kind !== KIND.symlink) throw refuse(`"${step.name}" is not a directory on the way to`);
+    if (kid?.kind !== KIND.symlink) throw refuse(blocked(kid, step.name));
     if (++links > LINKS_MAX) throw refuse(`more than ${LINKS_MAX} symbolic links in`);
     const link = kid.entry?.link ?? '';
     if (link.startsWith('/')) stack.length = 1;
     queue.unshift(...link.split('/').map((name) => ({ name, create: false })));
   }
+}
+
+function blocked(kid: Node | undefined, name: string): string {
+  return kid === undefined ? `this layer has no "${name}" on the way to` : `"${name}" is not a directory on the way to`;
 }

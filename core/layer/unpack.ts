@@ -145,8 +145,8 @@ function finishOpen(work: Work, fd: number, inode: Inode): void {
     try {
       at.setXattr(fd, latin1Bytes(name), value);
     } catch (error) {
-      if (work.options.owners || !(error instanceof SysError && error.code === 'EPERM')) throw error;
-      work.leftOut++; // a capability without the right to set any
+      if (name !== 'security.capability' || !(error instanceof SysError && error.code === 'EPERM')) throw error;
+      work.leftOut++; // without CAP_SETFCAP nobody may set any
     }
   }
   fchmodSync(fd, entry.mode);

@@ -43,30 +43,37 @@ export async function* zstdFrames(chunks: AsyncIterable<Uint8Array>): AsyncItera
 }
 
 function advance(state: State, at: number): void {
-  const { held } = state;
-  const value = held.reduceRight((sum, byte) => sum * 256 + byte, 0);
+  const value = state.held.reduceRight((sum, byte) => sum * 256 + byte, 0);
   state.held = [];
-  if (state.next === 'magic') {
-    const skippable = value - (value % 16) === SKIPPABLE;
-    if (value !== MAGIC && !skippable)
-      throw new LayerFault('input', `there are bytes after the end of the layer's zstd data, near byte ${at}`);
-    state.next = skippable ? 'skip' : 'header';
-    state.need = skippable ? 4 : 1;
-  } else if (state.next === 'skip') {
-    frameEnd(state, value);
-  } else if (state.next === 'header') {
-    const single = (value & 0x20) !== 0;
-    const dictionary = [0, 1, 2, 4][value & 3] ?? 0;
-    const content = [single ? 1 : 0, 2, 4, 8][value >> 6] ?? 0;
-    state.checksum = (value & 4) !== 0;
-    state.pass = (single ? 0 : 1) + dictionary + content;
-    state.next = 'block';
-    state.need = 3;
-  } else {
-    const size = (value >> 1) % 4 === 1 ? 1 : value >> 3;
-    if (value & 1) frameEnd(state, size + (state.checksum ? 4 : 0));
-    else state.pass = size;
+  if (state.next === 'magic') magic(state, value, at);
+  else if (state.next === 'skip') frameEnd(state, value);
+  else if (state.next === 'header') header(state, value);
+  else block(state, value);
+}
+
+function magic(state: State, value: number, at: number): void {
+  const skippable = value - (value % 16) === SKIPPABLE;
+  if (value !== MAGIC && !skippable) {
+    throw new LayerFault('input', `there are bytes after the end of the layer's zstd data, near byte ${at}`);
   }
+  state.next = skippable ? 'skip' : 'header';
+  state.need = skippable ? 4 : 1;
+}
+
+function header(state: State, value: number): void {
+  const single = (value & 0x20) !== 0;
+  const dictionary = [0, 1, 2, 4][value & 3] ?? 0;
+  const content = [single ? 1 : 0, 2, 4, 8][value >> 6] ?? 0;
+  state.checksum = (value & 4) !== 0;
+  state.pass = (single ? 0 : 1) + dictionary + content;
+  state.next = 'block';
+  state.need = 3;
+}
+
+function block(state: State, value: number): void {
+  const size = (value >> 1) % 4 === 1 ? 1 : value >> 3; // a run is one byte, however long
+  if (value & 1) frameEnd(state, size + (state.checksum ? 4 : 0));
+  else state.pass = size;
 }
 
 function frameEnd(state: State, pass: number): void {

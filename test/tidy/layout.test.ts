@@ -58,7 +58,10 @@ test('files are at most 400 lines', () => {
 test('every file is used by a program', () => {
   const used = new Set(ENTRIES.flatMap((entry) => reachable(entry)));
   const typed = new Set(own.flatMap((file) => imports(file).map(({ target }) => target)));
-  const dead = own.filter((file) => !file.startsWith('asm/') && !used.has(file) && !typed.has(file));
+  // The twins of hot paths are the tests' oracles.
+  const dead = own.filter(
+    (file) => !file.startsWith('asm/') && !file.endsWith('-twin.ts') && !used.has(file) && !typed.has(file),
+  );
   expect(dead).toEqual([]);
 });
 
@@ -94,5 +97,24 @@ test('the root bundle loads only these packages', () => {
         .map((name) => name.replace(/.*node_modules\/((@[^/]+\/)?[^/]+).*/, '$1')),
     ),
   ].sort();
-  expect(packages).toMatchInlineSnapshot();
+  expect(packages).toMatchInlineSnapshot(`
+    [
+      "@bufbuild/protobuf",
+      "@grpc/grpc-js",
+      "@grpc/proto-loader",
+      "@js-sdsl/ordered-map",
+      "@protobufjs/aspromise",
+      "@protobufjs/base64",
+      "@protobufjs/codegen",
+      "@protobufjs/eventemitter",
+      "@protobufjs/fetch",
+      "@protobufjs/float",
+      "@protobufjs/path",
+      "@protobufjs/pool",
+      "@protobufjs/utf8",
+      "lodash.camelcase",
+      "long",
+      "protobufjs",
+    ]
+  `);
 });
