@@ -22,6 +22,8 @@ export type StateRecord =
     }
   | {
       readonly kind: 'exited';
+      /** Of the exit, to tell it from a later one. */
+      readonly bootNs: string;
       readonly code: number;
       readonly outOfMemory: boolean;
       readonly error: string;

@@ -19,6 +19,7 @@ export type World = { readonly context: Context; readonly execs: ExecTable };
 export function makeWatcher(world: () => World, settled: () => void): Watcher {
   let snapshots: Snapshot[] = [];
   let clock = { bootNs: 0n, hrNs: 0n };
+  let running = new Set<string>();
   const exitOf = (exited: Exited): Exit => {
     const bootNow = clock.bootNs + process.hrtime.bigint() - clock.hrNs;
     const agoNs = bootNow > exited.bootNs ? bootNow - exited.bootNs : 0n;
@@ -28,6 +29,7 @@ export function makeWatcher(world: () => World, settled: () => void): Watcher {
     up: (hello: HelloReply) => {
       snapshots = [];
       clock = { bootNs: hello.bootNs, hrNs: process.hrtime.bigint() };
+      running = runningNow(world().context);
     },
     down: (problem) => world().context.log(`helper: ${problem}`),
     event: ({ event }: Event) => {
@@ -36,7 +38,7 @@ export function makeWatcher(world: () => World, settled: () => void): Watcher {
           snapshots.push(event.value);
           break;
         case 'ready':
-          void reconcile(world(), snapshots, exitOf).then(settled);
+          void reconcile(world(), { snapshots, running }, exitOf).then(settled);
           snapshots = [];
           break;
         case 'exited':
@@ -80,8 +82,20 @@ function noteOutOfMemory(context: Context, id: string): void {
 
 type ReadExit = (exited: Exited) => Exit;
 
+/** What the helper knew when we connected, and which runs we knew of then. */
+type Picture = { readonly snapshots: readonly Snapshot[]; readonly running: ReadonlySet<string> };
+
+/** Names a run: the container and when it was started. */
+function runOf({ record }: Container): string {
+  return record.state.kind === 'running' ? `${record.id} ${record.state.bootNs}` : '';
+}
+
+function runningNow(context: Context): Set<string> {
+  return new Set([...context.containers.values()].map(runOf));
+}
+
 /** Makes records and the helper's truth one. Each container in its turn; a failure with one is logged and does not keep the others. */
-async function reconcile(world: World, snapshots: readonly Snapshot[], exitOf: ReadExit): Promise<void> {
+async function reconcile(world: World, { snapshots, running }: Picture, exitOf: ReadExit): Promise<void> {
   const { context } = world;
   const byId = new Map(snapshots.filter((one) => one.exec === '').map((one) => [one.container, one]));
   for (const one of snapshots)
@@ -89,7 +103,9 @@ async function reconcile(world: World, snapshots: readonly Snapshot[], exitOf: R
   const work = [...context.containers.values()].map((container) => {
     const snapshot = byId.get(container.record.id);
     const exit = snapshot?.exited === undefined ? undefined : exitOf(snapshot.exited);
-    return inTurn(container, () => reconcileOne(context, container, { snapshot, exit })).catch((error: unknown) => {
+    return inTurn(container, () =>
+      reconcileOne(context, container, { snapshot, exit, ranBefore: running.has(runOf(container)) }),
+    ).catch((error: unknown) => {
       context.log(
         `container ${container.record.id}: reconcile: ${error instanceof Error ? error.message : String(error)}`,
       );
@@ -99,12 +115,15 @@ async function reconcile(world: World, snapshots: readonly Snapshot[], exitOf: R
   await Promise.all(work);
 }
 
-type Told = { readonly snapshot: Snapshot | undefined; readonly exit: Exit | undefined };
+/** `ranBefore`: it ran by our records when the connection was made. */
+type Told = { readonly snapshot: Snapshot | undefined; readonly exit: Exit | undefined; readonly ranBefore: boolean };
 
-async function reconcileOne(context: Context, container: Container, { snapshot, exit }: Told): Promise<void> {
+async function reconcileOne(context: Context, container: Container, told: Told): Promise<void> {
   const { state } = container.record;
+  const { snapshot, exit } = told;
   if (snapshot === undefined) {
-    if (state.kind === 'running') lost(context, container);
+    // One that was started since is not in the picture.
+    if (state.kind === 'running' && told.ranBefore) lost(context, container);
     return;
   }
   if (snapshot.state === State.STATE_RUNNING) {
@@ -112,7 +131,8 @@ async function reconcileOne(context: Context, container: Container, { snapshot, 
     noteRunning(context, container, snapshot);
     return attachAgain(context, container);
   }
-  if (state.kind !== 'running' || exit === undefined) return;
+  if (exit === undefined || (state.kind === 'exited' && BigInt(state.bootNs) >= exit.bootNs)) return;
+  if (state.kind !== 'running') noteRunning(context, container, snapshot);
   if (container.flow === undefined) await attachAgain(context, container);
   processEnded(context, container, exit);
 }
@@ -151,7 +171,15 @@ function lost(context: Context, container: Container): void {
   const finishedNs = String(wallNs());
   container.flow?.exited();
   save(context, container, {
-    state: { kind: 'exited', code: LOST_CODE, outOfMemory: false, error: '', startedNs: state.startedNs, finishedNs },
+    state: {
+      kind: 'exited',
+      bootNs: '0',
+      code: LOST_CODE,
+      outOfMemory: false,
+      error: '',
+      startedNs: state.startedNs,
+      finishedNs,
+    },
   });
   const result = { code: LOST_CODE, outOfMemory: false, error: undefined };
   for (const tell of container.exitWaiters) tell(result);

@@ -180,6 +180,7 @@ export function processEnded(context: Context, container: Container, exit: Exit)
   saveSoon(context, container, {
     state: {
       kind: 'exited',
+      bootNs: String(exit.bootNs),
       code: exit.code,
       outOfMemory,
       error: '',

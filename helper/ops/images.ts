@@ -50,7 +50,7 @@ export function openImages(parts: ImageParts): Images {
   const images = makeDirectory(`${parts.root}/images`);
   for (const name of list(images))
     if (readText(`${images}/${name}/facts`) === undefined) removeTree(`${images}/${name}`);
-  const attached = new Set<string>();
+  const attached = new Map<string, Promise<void>>();
   const directory = openSync(images, DIRECTORY);
   const merging = new Map<string, Promise<ImageFacts>>();
   const at = (name: string): string => `${images}/${name}`;
@@ -63,6 +63,7 @@ export function openImages(parts: ImageParts): Images {
     return running;
   };
   const free = async (name: string): Promise<void> => {
+    await attached.get(name);
     if (attached.delete(name)) await detachImage(parts.storeNamespace, name);
     removeTree(at(name));
     syncPath(images);
@@ -77,8 +78,12 @@ export function openImages(parts: ImageParts): Images {
       if (facts.form === ImageForm.IMAGE_FORM_UNPACKED) {
         return { ...facts, root: { kind: 'unpacked', directory, names: [`${name}/tree`] } };
       }
-      if (!attached.has(name)) await attach(parts, layers, { name, source: `${at(name)}/image` });
-      attached.add(name);
+      const attaching = attached.get(name) ?? attach(parts, layers, { name, source: `${at(name)}/image` });
+      attached.set(name, attaching);
+      await attaching.catch((error: unknown) => {
+        attached.delete(name);
+        throw error;
+      });
       return { ...facts, root: { kind: 'image', name } };
     },
     open: (layers) => [
