@@ -15,7 +15,10 @@ import { treeFacts } from '../../kit/tree-facts.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'berth-worker-'));
 beforeAll(buildWasm);
-afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+afterAll(() => {
+  execFileSync('chmod', ['-R', 'u+rwX', scratch]); // an unpacked tree has directories that forbid their owner to remove anything
+  rmSync(scratch, { recursive: true });
+});
 
 const tar = tarOf([
   { name: 'bin', type: '5', mode: 0o755 },
