@@ -71,7 +71,7 @@ export function openImages(parts: ImageParts): Images {
   return {
     form: parts.form,
     async merge(layers, principal) {
-      const name = imageName(layers);
+      const name = imageName(layers, parts.form);
       const facts = known(name) ?? (await made(name, layers));
       makeDirectory(`${at(name)}/claims`);
       writeFileSync(`${at(name)}/claims/${principal}`, '');
@@ -87,11 +87,11 @@ export function openImages(parts: ImageParts): Images {
       return { ...facts, root: { kind: 'image', name } };
     },
     open: (layers) => [
-      openSync(`${at(imageName(layers))}/index`, 'r'),
+      openSync(`${at(imageName(layers, parts.form))}/index`, 'r'),
       ...layers.map((layer) => openSync(`${parts.layers.directory(layer)}/tar`, 'r')),
     ],
     async drop(layers, principal) {
-      const name = imageName(layers);
+      const name = imageName(layers, parts.form);
       rmSync(`${at(name)}/claims/${principal}`, { force: true });
       if (list(`${at(name)}/claims`).length === 0) await free(name);
     },

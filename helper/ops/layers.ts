@@ -97,9 +97,11 @@ export function openLayers(root: string): LayerStore {
   };
 }
 
-/** The name of the image made of these layers, bottom first: what is merged depends on nothing else. */
-export function imageName(layers: readonly string[]): string {
-  return createHash('sha256').update(layers.join('\n')).digest('hex');
+/** The name of the image made of these layers in this form: what is merged depends on nothing else. */
+export function imageName(layers: readonly string[], form: number): string {
+  return createHash('sha256')
+    .update(`${form} ${layers.join(' ')}`)
+    .digest('hex');
 }
 
 /** A new, empty file for a worker to fill. */

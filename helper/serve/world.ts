@@ -2,13 +2,13 @@
 import { readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dirname, join } from 'node:path';
-import { ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
 import { ARCH } from '../launch/child.ts';
 import { newSeedNamespace, newStoreNamespace } from '../launch/namespaces.ts';
 import type { Machine } from '../lower/host.ts';
 import { openBlocks } from '../ops/blocks.ts';
 import { freeze, killAll } from '../ops/cgroup.ts';
 import { openCgroups } from '../ops/cgroup-host.ts';
+import { findImageForm } from '../ops/image-form.ts';
 import { openImages } from '../ops/images.ts';
 import { openLayers } from '../ops/layers.ts';
 import type { World } from '../ops/order.ts';
@@ -38,7 +38,7 @@ export async function openWorld({ paths, slot, living }: Opening): Promise<World
   const layers = openLayers(paths.helper);
   layers.seal(true);
   const { rootless, storeNamespace } = machine;
-  const form = ImageForm.IMAGE_FORM_EROFS;
+  const form = await findImageForm({ root: paths.helper, storeNamespace, worker });
   const images = openImages({ root: paths.helper, layers, worker, storeNamespace, form, workerId, rootless });
   const cgroups = openCgroups(slot === 0 ? 'berth' : `berth-${slot}`);
   const records = openRecords(`${paths.helper}/containers`);
