@@ -25,7 +25,7 @@ import {
   CLONE_VM,
 } from '../../proto/abi/sched.ts';
 import { SIGCHLD } from '../../proto/abi/signal.ts';
-import { type Arch, SYS_close_range, SYS_dup3, SYS_execveat, SYS_fcntl } from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import { encodeProgram } from '../lower/encode.ts';
 import { createProgram, type Program } from '../lower/program.ts';
 import { fcntl, memfdCreate } from '../sys/descriptors.ts';
@@ -33,7 +33,7 @@ import { SysError } from '../sys/error.ts';
 import { cloneFunctionAt, mapMemory } from '../sys/libc.ts';
 import { emitLauncher } from './emit.ts';
 
-export const ARCH: Arch = process.arch === 'arm64' ? 'arm64' : 'x64';
+export const ARCH: nr.Arch = process.arch === 'arm64' ? 'arm64' : 'x64';
 /** Added to the record numbers in reports of the child that has not executed the launcher yet. */
 export const BEFORE_LAUNCHER = 0x10000;
 
@@ -102,14 +102,15 @@ export function theLauncher(): Launcher {
 /** What the child does before it is the launcher: closes (on execution) all that the program does not name, and executes. */
 export function beforeLauncher(program: Program, files: { program: number; launcher: number }): Program {
   const before = createProgram(program.status);
-  before.call(SYS_close_range, [1, 0xffffffff, CLOSE_RANGE_CLOEXEC], { step: 'close other descriptors' });
+  before.call(nr.SYS_close_range, [1, 0xffffffff, CLOSE_RANGE_CLOEXEC], { step: 'close other descriptors' });
   for (const descriptor of program.descriptors)
-    before.call(SYS_fcntl, [descriptor, F_SETFD, 0], { step: `keep descriptor ${descriptor}` });
+    before.call(nr.SYS_fcntl, [descriptor, F_SETFD, 0], { step: `keep descriptor ${descriptor}` });
   // In all three places, so that nothing the program opens is overwritten when standard input and output are put there.
   for (const place of [0, 1, 2])
-    if (!program.descriptors.has(place)) before.call(SYS_dup3, [files.program, place, 0], { step: 'pass the program' });
+    if (!program.descriptors.has(place))
+      before.call(nr.SYS_dup3, [files.program, place, 0], { step: 'pass the program' });
   const nothing = before.strings([]);
-  before.call(SYS_execveat, [files.launcher, '', nothing, nothing, AT_EMPTY_PATH], { step: 'execute the launcher' });
+  before.call(nr.SYS_execveat, [files.launcher, '', nothing, nothing, AT_EMPTY_PATH], { step: 'execute the launcher' });
   return before;
 }
 

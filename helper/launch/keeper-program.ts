@@ -18,26 +18,7 @@ import {
 import { SIG_SETMASK, SIGCHLD, SIGSET_BYTES, SIGTERM } from '../../proto/abi/signal.ts';
 import { CMSGHDR_BYTES, MSG_CMSG_CLOEXEC, MSGHDR_BYTES } from '../../proto/abi/socket.ts';
 import { CLOCK_BOOTTIME } from '../../proto/abi/time.ts';
-import {
-  SYS_clock_gettime,
-  SYS_clone3,
-  SYS_close,
-  SYS_close_range,
-  SYS_dup3,
-  SYS_execve,
-  SYS_exit_group,
-  SYS_fcntl,
-  SYS_nanosleep,
-  SYS_openat,
-  SYS_prctl,
-  SYS_pread64,
-  SYS_prlimit64,
-  SYS_recvmsg,
-  SYS_rt_sigprocmask,
-  SYS_wait4,
-  SYS_waitid,
-  SYS_write,
-} from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import { P_ALL, SI_PID_AT, SI_STATUS_AT, SIGINFO_BYTES, WEXITED, WNOWAIT } from '../../proto/abi/wait.ts';
 import { FIELD, PROGRAM_BASE } from '../lower/encode.ts';
 import { lowerUndumpable } from '../lower/namespaces.ts';
@@ -77,17 +58,17 @@ export function keeperProgram(plan: KeeperPlan): Program {
   const program = createProgram(-1);
   for (const descriptor of [1, 2, ...plan.sockets, plan.exits, ...plan.held]) program.use(descriptor);
   lowerUndumpable(program);
-  program.call(SYS_prctl, [PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0]);
-  program.call(SYS_close_range, [3, 0xffffffff, CLOSE_RANGE_CLOEXEC]);
-  for (const descriptor of [plan.sockets[1], plan.exits]) program.call(SYS_fcntl, [descriptor, F_SETFD, 0]);
+  program.call(nr.SYS_prctl, [PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0]);
+  program.call(nr.SYS_close_range, [3, 0xffffffff, CLOSE_RANGE_CLOEXEC]);
+  for (const descriptor of [plan.sockets[1], plan.exits]) program.call(nr.SYS_fcntl, [descriptor, F_SETFD, 0]);
   const blocked = program.data(u64(~(1n << BigInt(SIGTERM - 1))));
-  program.call(SYS_rt_sigprocmask, [SIG_SETMASK, blocked, 0, SIGSET_BYTES]);
-  program.call(SYS_prlimit64, [0, RLIMIT_NOFILE, program.data(u64(DESCRIPTORS_MAX, DESCRIPTORS_MAX)), 0], {
+  program.call(nr.SYS_rt_sigprocmask, [SIG_SETMASK, blocked, 0, SIGSET_BYTES]);
+  program.call(nr.SYS_prlimit64, [0, RLIMIT_NOFILE, program.data(u64(DESCRIPTORS_MAX, DESCRIPTORS_MAX)), 0], {
     ignore: true,
   });
   const holder = newLabel();
   const thread = u64(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-  program.call(SYS_clone3, [program.data(thread), CLONE_ARGS_SIZE_VER2], { on: [0, holder] });
+  program.call(nr.SYS_clone3, [program.data(thread), CLONE_ARGS_SIZE_VER2], { on: [0, holder] });
   waitForChildren(program, plan);
   program.here(holder);
   holdDescriptors(program, plan.sockets[0]);
@@ -108,13 +89,13 @@ function waitForChildren(program: Program, plan: KeeperPlan): void {
   program.here(start);
   const helperPid: Slot = { kind: 'slot', label: isHelper, field: FIELD.match };
   const fork = program.data(u64(CLONE_PARENT_SETTID, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0), [[24, helperPid]]);
-  program.call(SYS_clone3, [fork, CLONE_ARGS_SIZE_VER2], { ignore: true, on: [0, child] });
+  program.call(nr.SYS_clone3, [fork, CLONE_ARGS_SIZE_VER2], { ignore: true, on: [0, child] });
 
   program.here(wait);
-  program.call(SYS_waitid, [P_ALL, 0, entry, WEXITED | WNOWAIT, 0], { ignore: true, on: [-ECHILD, pause] });
-  program.call(SYS_clock_gettime, [CLOCK_BOOTTIME, within(entry, SIGINFO_BYTES)], { ignore: true });
-  program.call(SYS_write, [plan.exits, entry, ENTRY_BYTES], { ignore: true });
-  program.call(SYS_wait4, [pid, 0, 0, 0], { ignore: true });
+  program.call(nr.SYS_waitid, [P_ALL, 0, entry, WEXITED | WNOWAIT, 0], { ignore: true, on: [-ECHILD, pause] });
+  program.call(nr.SYS_clock_gettime, [CLOCK_BOOTTIME, within(entry, SIGINFO_BYTES)], { ignore: true });
+  program.call(nr.SYS_write, [plan.exits, entry, ENTRY_BYTES], { ignore: true });
+  program.call(nr.SYS_wait4, [pid, 0, 0, 0], { ignore: true });
   program.here(isHelper);
   program.call(ADD, [pid, 0], { on: [UNKNOWN_PID, helperEnded] });
   program.jump(wait);
@@ -125,17 +106,17 @@ function waitForChildren(program: Program, plan: KeeperPlan): void {
   program.call(ADD, [wordOf(entry, SI_STATUS_AT), 0], { on: [0, cleanly] }); // a signal's number is never 0
   program.jump(restart);
   program.here(cleanly);
-  program.call(SYS_exit_group, [0]);
+  program.call(nr.SYS_exit_group, [0]);
   program.here(restart);
   program.here(pause);
-  program.call(SYS_nanosleep, [program.data(u64(0, RESTART_NS)), 0], { ignore: true });
+  program.call(nr.SYS_nanosleep, [program.data(u64(0, RESTART_NS)), 0], { ignore: true });
   program.jump(start);
 
   program.here(child);
-  program.call(SYS_rt_sigprocmask, [SIG_SETMASK, program.data(u64(0)), 0, SIGSET_BYTES]);
-  const nothing = program.call(SYS_openat, [AT_FDCWD, '/dev/null', O_RDWR | O_CLOEXEC]);
-  program.call(SYS_dup3, [nothing, 0, 0]);
-  program.call(SYS_execve, [plan.file, program.strings(plan.argv), program.strings(plan.env)]);
+  program.call(nr.SYS_rt_sigprocmask, [SIG_SETMASK, program.data(u64(0)), 0, SIGSET_BYTES]);
+  const nothing = program.call(nr.SYS_openat, [AT_FDCWD, '/dev/null', O_RDWR | O_CLOEXEC]);
+  program.call(nr.SYS_dup3, [nothing, 0, 0]);
+  program.call(nr.SYS_execve, [plan.file, program.strings(plan.argv), program.strings(plan.env)]);
 }
 
 /** No pid, and its upper half is zero as in the pid that the kernel writes over it. */
@@ -155,15 +136,15 @@ function holdDescriptors(program: Program, socket: number): void {
   // recvmsg overwrites the room for control data with what it used; the program's file still has it as it was.
   const inFile = program.call(ADD, [message, -PROGRAM_BASE]);
   program.here(loop);
-  program.call(SYS_pread64, [0, message, MSGHDR_BYTES, inFile]);
-  program.call(SYS_recvmsg, [socket, message, MSG_CMSG_CLOEXEC], { ignore: true });
+  program.call(nr.SYS_pread64, [0, message, MSGHDR_BYTES, inFile]);
+  program.call(nr.SYS_recvmsg, [socket, message, MSG_CMSG_CLOEXEC], { ignore: true });
   program.call(ADD, [wordOf(message, 40), 0], { on: [0, release] });
   const received = wordOf(control, CMSGHDR_BYTES);
-  program.call(SYS_dup3, [received, wordOf(number, 0), O_CLOEXEC], { ignore: true });
-  program.call(SYS_close, [received], { ignore: true });
+  program.call(nr.SYS_dup3, [received, wordOf(number, 0), O_CLOEXEC], { ignore: true });
+  program.call(nr.SYS_close, [received], { ignore: true });
   program.jump(loop);
   program.here(release);
-  program.call(SYS_close, [wordOf(number, 0)], { ignore: true });
+  program.call(nr.SYS_close, [wordOf(number, 0)], { ignore: true });
   program.jump(loop);
 }
 

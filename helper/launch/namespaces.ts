@@ -14,21 +14,7 @@ import {
 import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
 import { SIGKILL, SIGSET_BYTES } from '../../proto/abi/signal.ts';
 import { S_IFCHR, S_IFREG } from '../../proto/abi/stat.ts';
-import {
-  SYS_close,
-  SYS_exit_group,
-  SYS_fchdir,
-  SYS_mkdirat,
-  SYS_mknodat,
-  SYS_mount,
-  SYS_pivot_root,
-  SYS_rt_sigtimedwait,
-  SYS_setns,
-  SYS_umask,
-  SYS_umount2,
-  SYS_unlinkat,
-  SYS_unshare,
-} from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import { attach, attachAt, cloneMount, newFilesystem, openWithin, type Setting } from '../lower/calls.ts';
 import { createProgram, type Program, u64 } from '../lower/program.ts';
 import { AT_REMOVEDIR } from '../../proto/abi/fcntl.ts';
@@ -62,10 +48,10 @@ function holdNamespace(make: (program: Program) => void, options: StartOptions, 
   const [read, write] = pipe2();
   const program = createProgram(write);
   make(program);
-  program.call(SYS_close, [write]);
+  program.call(nr.SYS_close, [write]);
   const nothing = program.data(u64(0));
-  program.call(SYS_rt_sigtimedwait, [nothing, 0, program.data(u64(10, 0)), SIGSET_BYTES], { ignore: true });
-  program.call(SYS_exit_group, [0]);
+  program.call(nr.SYS_rt_sigtimedwait, [nothing, 0, program.data(u64(10, 0)), SIGSET_BYTES], { ignore: true });
+  program.call(nr.SYS_exit_group, [0]);
   try {
     const child = startChild(program, options);
     closeSync(write);
@@ -88,9 +74,9 @@ const STEP = 'make a mount namespace';
 
 /** Leaves the process in a mount namespace of its own that holds a small tmpfs and nothing else; `fill` may add to it before the host's are gone. */
 function newRoot(program: Program, fill: (root: ReturnType<typeof newFilesystem>) => void): void {
-  program.call(SYS_unshare, [CLONE_NEWNS], { step: STEP });
-  program.call(SYS_mount, [0, '/', 0, MS_REC | MS_PRIVATE, 0], { step: STEP });
-  program.call(SYS_umask, [0]);
+  program.call(nr.SYS_unshare, [CLONE_NEWNS], { step: STEP });
+  program.call(nr.SYS_mount, [0, '/', 0, MS_REC | MS_PRIVATE, 0], { step: STEP });
+  program.call(nr.SYS_umask, [0]);
   const settings: Setting[] = [
     ['size', '1m'],
     ['mode', '755'],
@@ -103,9 +89,9 @@ function newRoot(program: Program, fill: (root: ReturnType<typeof newFilesystem>
     step: STEP,
   });
   fill(root);
-  program.call(SYS_fchdir, [root], { step: STEP });
-  program.call(SYS_pivot_root, ['.', '.'], { step: STEP });
-  program.call(SYS_umount2, ['.', MNT_DETACH], { step: STEP });
+  program.call(nr.SYS_fchdir, [root], { step: STEP });
+  program.call(nr.SYS_pivot_root, ['.', '.'], { step: STEP });
+  program.call(nr.SYS_umount2, ['.', MNT_DETACH], { step: STEP });
 }
 
 /**
@@ -122,9 +108,9 @@ export function newSeedNamespace(rootless: boolean): number {
     const node = rootless ? cloneMount(program, { at: AT_FDCWD, path: '/dev/null', step: STEP }) : undefined;
     newRoot(program, (root) => {
       for (const name of ['root', 'lower', 'home', 'proc', 'sys', 'empty'])
-        program.call(SYS_mkdirat, [root, name, name === 'empty' ? 0o555 : 0o755], { step: STEP });
+        program.call(nr.SYS_mkdirat, [root, name, name === 'empty' ? 0o555 : 0o755], { step: STEP });
       const [mode, device] = rootless ? [S_IFREG | 0o666, 0] : [S_IFCHR | 0o666, NULL_DEVICE];
-      program.call(SYS_mknodat, [root, 'null', mode, device], { step: STEP });
+      program.call(nr.SYS_mknodat, [root, 'null', mode, device], { step: STEP });
       attachAt(program, root, { path: '/proc', step: STEP });
       const parts = [['proc', proc], ['sys', sysfs], ...(node === undefined ? [] : [['null', node] as const])] as const;
       for (const [path, mount] of parts)
@@ -164,10 +150,10 @@ export async function attachImage({ storeNamespace, name, source, devices }: Ima
   ];
   const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
   const image = newFilesystem(program, { type: 'erofs', settings, attributes, step });
-  program.call(SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
-  program.call(SYS_mkdirat, [AT_FDCWD, `/${name}`, 0o755], { step });
+  program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
+  program.call(nr.SYS_mkdirat, [AT_FDCWD, `/${name}`, 0o755], { step });
   attachAt(program, image, { path: `/${name}`, step });
-  program.call(SYS_exit_group, [0]);
+  program.call(nr.SYS_exit_group, [0]);
   return await runToEnd(program, status);
 }
 
@@ -176,9 +162,9 @@ export async function detachImage(storeNamespace: number, name: string): Promise
   const status = pipe2();
   const program = createProgram(status[1]);
   const step = 'unmount the image';
-  program.call(SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
-  program.call(SYS_umount2, [`/${name}`, MNT_DETACH], { step });
-  program.call(SYS_unlinkat, [AT_FDCWD, `/${name}`, AT_REMOVEDIR], { step });
-  program.call(SYS_exit_group, [0]);
+  program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
+  program.call(nr.SYS_umount2, [`/${name}`, MNT_DETACH], { step });
+  program.call(nr.SYS_unlinkat, [AT_FDCWD, `/${name}`, AT_REMOVEDIR], { step });
+  program.call(nr.SYS_exit_group, [0]);
   return await runToEnd(program, status);
 }

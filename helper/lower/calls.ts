@@ -30,18 +30,7 @@ import {
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
 } from '../../proto/abi/openat2.ts';
-import {
-  type Arch,
-  SYS_close,
-  SYS_fsconfig,
-  SYS_fsmount,
-  SYS_fsopen,
-  SYS_mount_setattr,
-  SYS_move_mount,
-  SYS_open_tree,
-  SYS_openat2,
-  SYS_write,
-} from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import { type Argument, type Label, type Program, type Result, u64 } from './program.ts';
 
 const encoder = new TextEncoder();
@@ -56,7 +45,7 @@ type Open = {
 
 function openat2(program: Program, { at, path, flags = O_PATH, step, on }: Open, resolve: number): Result {
   const how = program.data(u64(flags | O_CLOEXEC, 0, resolve));
-  return program.call(SYS_openat2, [at, path, how, OPEN_HOW_BYTES], on === undefined ? { step } : { step, on });
+  return program.call(nr.SYS_openat2, [at, path, how, OPEN_HOW_BYTES], on === undefined ? { step } : { step, on });
 }
 
 /** Opens beneath a directory of our own: no symbolic link, no way up, no mount on the way. */
@@ -75,7 +64,7 @@ export function openOurs(program: Program, open: Omit<Open, 'at'>): Result {
 }
 
 /** Flags for a directory that is only walked through. */
-export function directoryFlags(arch: Arch): number {
+export function directoryFlags(arch: nr.Arch): number {
   return O_PATH | O_DIRECTORY_OF[arch];
 }
 
@@ -89,15 +78,16 @@ export type Filesystem = {
 
 /** Makes a file system as a detached mount. Settings are strings, descriptors or flags, one at a time: nothing in them can be taken for another. */
 export function newFilesystem(program: Program, { type, settings, attributes, step }: Filesystem): Result {
-  const context = program.call(SYS_fsopen, [type, FSOPEN_CLOEXEC], { step });
+  const context = program.call(nr.SYS_fsopen, [type, FSOPEN_CLOEXEC], { step });
   for (const [key, value] of settings) {
     const what = { step: `${step}: ${key}` };
-    if (value === true) program.call(SYS_fsconfig, [context, FSCONFIG_SET_FLAG, key, 0, 0], what);
-    else if (typeof value === 'string') program.call(SYS_fsconfig, [context, FSCONFIG_SET_STRING, key, value, 0], what);
-    else program.call(SYS_fsconfig, [context, FSCONFIG_SET_FD, key, 0, value], what);
+    if (value === true) program.call(nr.SYS_fsconfig, [context, FSCONFIG_SET_FLAG, key, 0, 0], what);
+    else if (typeof value === 'string')
+      program.call(nr.SYS_fsconfig, [context, FSCONFIG_SET_STRING, key, value, 0], what);
+    else program.call(nr.SYS_fsconfig, [context, FSCONFIG_SET_FD, key, 0, value], what);
   }
-  program.call(SYS_fsconfig, [context, FSCONFIG_CMD_CREATE, 0, 0, 0], { step });
-  const mount = program.call(SYS_fsmount, [context, FSMOUNT_CLOEXEC, attributes], { step });
+  program.call(nr.SYS_fsconfig, [context, FSCONFIG_CMD_CREATE, 0, 0, 0], { step });
+  const mount = program.call(nr.SYS_fsmount, [context, FSMOUNT_CLOEXEC, attributes], { step });
   close(program, context);
   return mount;
 }
@@ -108,7 +98,7 @@ type Clone = { readonly at: Argument; readonly path?: string; readonly recursive
 export function cloneMount(program: Program, { at, path = '', recursive = false, step }: Clone): Result {
   const flags =
     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0) | (path === '' ? AT_EMPTY_PATH : 0);
-  return program.call(SYS_open_tree, [at, path, flags], { step });
+  return program.call(nr.SYS_open_tree, [at, path, flags], { step });
 }
 
 type Attributes = {
@@ -122,17 +112,17 @@ type Attributes = {
 export function setAttributes(program: Program, mount: Argument, more: Attributes & { step: string }): void {
   const attributes = program.data(u64(more.set, 0, more.propagation ?? 0, more.userNamespace ?? 0));
   const flags = AT_EMPTY_PATH | (more.recursive ? AT_RECURSIVE : 0);
-  program.call(SYS_mount_setattr, [mount, '', flags, attributes, MOUNT_ATTR_SIZE_VER0], { step: more.step });
+  program.call(nr.SYS_mount_setattr, [mount, '', flags, attributes, MOUNT_ATTR_SIZE_VER0], { step: more.step });
 }
 
 /** Attaches a detached mount onto what a descriptor refers to. */
 export function attach(program: Program, mount: Argument, { target, step }: { target: Argument; step: string }): void {
-  program.call(SYS_move_mount, [mount, '', target, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH], { step });
+  program.call(nr.SYS_move_mount, [mount, '', target, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH], { step });
 }
 
 /** Attaches a detached mount at a path of the seed (or of the store's namespace), which nobody but the helper writes to. */
 export function attachAt(program: Program, mount: Argument, { path, step }: { path: string; step: string }): void {
-  program.call(SYS_move_mount, [mount, '', AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH], { step });
+  program.call(nr.SYS_move_mount, [mount, '', AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH], { step });
 }
 
 /** Writes a short text into a file of the kernel's beneath a descriptor, and closes it. */
@@ -142,12 +132,12 @@ export function writeWithin(program: Program, { at, path, step }: Open, text: st
 
 /** Writes a short text and closes the file. */
 export function writeText(program: Program, file: Result, { text, step }: { text: string; step: string }): void {
-  program.call(SYS_write, [file, text, encoder.encode(text).length], { step });
+  program.call(nr.SYS_write, [file, text, encoder.encode(text).length], { step });
   close(program, file);
 }
 
 export function close(program: Program, descriptor: Argument): void {
-  program.call(SYS_close, [descriptor], { step: 'close' });
+  program.call(nr.SYS_close, [descriptor], { step: 'close' });
 }
 
 export function closeAll(program: Program, descriptors: Iterable<Argument>): void {

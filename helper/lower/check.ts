@@ -4,7 +4,6 @@
 import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
 import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
 import { SIOCSIFFLAGS } from '../../proto/abi/if.ts';
-import { MNT_DETACH } from '../../proto/abi/mount.ts';
 import {
   RESOLVE_BENEATH,
   RESOLVE_IN_ROOT,
@@ -50,81 +49,25 @@ const OURS_OUTSIDE = /^\/(proc\/self\/oom_score_adj|root|lower|home|dev\/[^.][\w
 const OURS_INSIDE = new Set(['/root', '/proc', '/sys', '/proc/sys', MASK_FILE, MASK_DIRECTORY]);
 const ONE_NAME = /^(?!\.{1,2}$)[^/]+$/;
 
-const MAKING = [nr.SYS_mkdirat, nr.SYS_mknodat, nr.SYS_symlinkat];
-const MOUNTING = [
-  nr.SYS_fsopen,
-  nr.SYS_fsconfig,
-  nr.SYS_fsmount,
-  nr.SYS_open_tree,
-  nr.SYS_mount_setattr,
-  nr.SYS_move_mount,
-];
-const BOTH = [
-  ...MAKING,
-  ...MOUNTING,
-  nr.SYS_openat2,
-  nr.SYS_write,
-  nr.SYS_close,
-  nr.SYS_prctl,
-  nr.SYS_prlimit64,
-  nr.SYS_umask,
-  nr.SYS_setns,
-];
-const IDS = [nr.SYS_setgroups, nr.SYS_setresgid, nr.SYS_setresuid];
-const OUTSIDE = new Set([
-  ...BOTH,
-  ...IDS,
-  nr.SYS_fchownat,
-  nr.SYS_mount,
-  nr.SYS_umount2,
-  nr.SYS_unshare,
-  nr.SYS_clone3,
-]);
-const REPORTING = new Set([nr.SYS_write, nr.SYS_exit_group]);
-const INSIDE = new Set([
-  ...[
-    ...BOTH,
-    ...IDS,
-    ADD,
-    nr.SYS_setsid,
-    nr.SYS_sethostname,
-    nr.SYS_setdomainname,
-    nr.SYS_socket,
-    nr.SYS_ioctl,
-    nr.SYS_dup3,
-  ],
-  ...[
-    nr.SYS_sendmsg,
-    nr.SYS_fstatfs,
-    nr.SYS_fchdir,
-    nr.SYS_pivot_root,
-    nr.SYS_umount2,
-    nr.SYS_close_range,
-    nr.SYS_capset,
-  ],
-  ...[nr.SYS_rt_sigaction, nr.SYS_rt_sigprocmask],
-]);
-const INIT = [
-  nr.SYS_rt_sigprocmask,
-  nr.SYS_clone,
-  nr.SYS_close_range,
-  nr.SYS_capset,
-  nr.SYS_rt_sigtimedwait,
-  nr.SYS_kill,
-];
-const LAST = new Set([
-  ...[
-    ...INIT,
-    nr.SYS_waitid,
-    nr.SYS_wait4,
-    ADD,
-    nr.SYS_exit_group,
-    nr.SYS_setsid,
-    nr.SYS_ioctl,
-    nr.SYS_execve,
-    nr.SYS_writev,
-  ],
-]);
+/** The numbers of calls, by their names. */
+function calls(names: string): ReadonlySet<number> {
+  const all: { readonly [name: string]: unknown } = nr;
+  return new Set(names.split(' ').map((name) => Number(name === 'ADD' ? ADD : (all[`SYS_${name}`] ?? Number.NaN))));
+}
+const BOTH =
+  'mkdirat mknodat symlinkat fsopen fsconfig fsmount open_tree mount_setattr move_mount openat2 write close prctl prlimit64 umask setns setgroups setresgid setresuid umount2';
+const OUTSIDE = calls(`${BOTH} fchownat mount unshare clone3`);
+const REPORTING = calls('write exit_group');
+const INSIDE = calls(
+  `${BOTH} ADD setsid sethostname setdomainname socket ioctl dup3 sendmsg fstatfs fchdir pivot_root close_range capset rt_sigaction rt_sigprocmask`,
+);
+const LAST = calls(
+  'execve writev exit_group rt_sigprocmask clone close_range capset rt_sigtimedwait kill waitid wait4 ADD setsid ioctl',
+);
+/** Calls whose first argument is a descriptor that the second process works with. */
+const TAKES_DESCRIPTOR = calls(
+  'mkdirat mknodat symlinkat fsconfig fsmount open_tree mount_setattr move_mount openat2 write setns ioctl dup3 sendmsg fstatfs fchdir',
+);
 
 type Table = {
   readonly program: Program;
@@ -153,7 +96,8 @@ export function checkProgram(program: Program, shape: Shape): void {
     const to = record.on?.[1].record;
     must(to === undefined || i > last || to > i + 1, `record ${i + 1}, ${record.step}: jumps back`);
     must(to === undefined || i > last || to - 1 <= last + 1, `record ${i + 1}, ${record.step}: jumps past the end`);
-    checkRecord(table, record, { inside: i > clone, rooted: i > (found.get('the detached seed') ?? clone) });
+    const rooted = i > (found.get('the detached seed') ?? clone);
+    checkRecord(record, { table, args: record.args, index: i, inside: i > clone, rooted });
   }
   checkClone(table, records[clone]);
   checkClosed(table, clone);
@@ -182,40 +126,32 @@ function requiredOf({ shape, text, bytes }: Table): Required[] {
   const { kind, mounts, users, filtered } = shape;
   const call = (what: string, number: number, ...args: unknown[]): Required => ({
     what,
-    is: (record) => record.number === number && args.every((arg, i) => arg === undefined || record.args[i] === arg),
+    is: (record) => record.number === number && args.every((arg, i) => record.args[i] === arg),
   });
-  const joins = (what: string, fd: number, bits: (flags: number) => boolean): Required => ({
+  const dot = (what: string, number: number): Required => ({
     what,
-    is: ({ number, args }) => number === nr.SYS_setns && args[0] === fd && typeof args[1] === 'number' && bits(args[1]),
+    is: (record) => record.number === number && text(record.args[0]) === '.',
   });
-  const joinUsers = users === undefined ? [] : [joins('the user namespace', users, (flags) => flags === CLONE_NEWUSER)];
-  const root = users === undefined ? [] : [call('root of the user namespace', nr.SYS_setresuid, 0, 0, 0)];
-  const enterMounts = joins('the mount namespace', mounts, (flags) => (flags & CLONE_NEWNS) !== 0);
-  const clone = call('the clone', nr.SYS_clone3);
-  const ways =
-    kind === 'launch'
-      ? [enterMounts, ...joinUsers, ...root, clone, call('the root', nr.SYS_fchdir)]
-      : [clone, enterMounts, ...joinUsers, ...root];
-  const dot = (number: number, what: string): Required => ({
-    what,
-    is: (record) =>
-      record.number === number &&
-      text(record.args[0]) === '.' &&
-      (number === nr.SYS_pivot_root || record.args[1] === MNT_DETACH),
-  });
+  const joinMounts: Required = {
+    what: 'the mount namespace',
+    is: ({ number, args }) => number === nr.SYS_setns && args[0] === mounts && (Number(args[1]) & CLONE_NEWNS) !== 0,
+  };
   const inRoot: Required = {
     what: 'the working directory',
     is: ({ number, args: [at, , how] }) =>
       number === nr.SYS_openat2 &&
       at === AT_FDCWD &&
-      typeof how === 'object' &&
-      how.kind === 'data' &&
-      bytes(how).getUint32(16, true) === (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS),
+      resolveOf(bytes, how) === (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS),
   };
+  const clone = call('the clone', nr.SYS_clone3);
+  const joinUsers = [
+    call('the user namespace', nr.SYS_setns, users, CLONE_NEWUSER),
+    call('root of the user namespace', nr.SYS_setresuid, 0, 0, 0),
+  ].filter(() => users !== undefined);
+  const newRoot = [dot('the new root', nr.SYS_pivot_root), dot('the detached seed', nr.SYS_umount2)];
   return [
     call('non-dumpable', nr.SYS_prctl, PR_SET_DUMPABLE, 0),
-    ...ways,
-    ...(kind === 'launch' ? [dot(nr.SYS_pivot_root, 'the new root'), dot(nr.SYS_umount2, 'the detached seed')] : []),
+    ...(kind === 'launch' ? [joinMounts, ...joinUsers, clone, ...newRoot] : [clone, joinMounts, ...joinUsers]),
     call('closing descriptors', nr.SYS_close_range, 3, 0xffffffff, CLOSE_RANGE_CLOEXEC),
     inRoot,
     call('entering the working directory', nr.SYS_fchdir),
@@ -224,6 +160,10 @@ function requiredOf({ shape, text, bytes }: Table): Required[] {
     call('capabilities', nr.SYS_capset),
     ...(filtered ? [call('the filter', nr.SYS_seccomp)] : []),
   ];
+}
+
+function resolveOf(bytes: Table['bytes'], how: Record['args'][number] | undefined): number {
+  return typeof how === 'object' && how.kind === 'data' ? bytes(how).getUint32(16, true) : 0;
 }
 
 /** Finds each in order; gives where. */
@@ -249,102 +189,69 @@ function checkRequired({ records }: Table, required: readonly Required[]): Map<s
 }
 
 type Phase = { readonly inside: boolean; readonly rooted: boolean };
+/** A record in its place. */
+type At = Phase & { readonly table: Table; readonly args: Record['args']; readonly index: number };
 
-/** A record by itself: what it opens, where it attaches, which namespace it may change. */
-function checkRecord(table: Table, record: Record, phase: Phase): void {
-  const { shape, text } = table;
-  const [first, second, third, fourth] = record.args;
-  const ours = (path: string | undefined) =>
-    path !== undefined && (phase.inside ? !phase.rooted && OURS_INSIDE.has(path) : OURS_OUTSIDE.test(path));
-  const has = (bit: number) => (shape.made & bit) !== 0;
-  const fail = (what: string) => must(false, `${record.step}: ${what}`);
-  if (phase.inside && typeof first === 'number' && table.program.descriptors.has(first) && takesDescriptor(record)) {
-    const joins = shape.kind === 'exec' && first === shape.mounts;
-    if (!shape.kept.has(first) && !joins) fail("uses a descriptor of the helper's inside");
-  }
-  switch (record.number) {
-    case nr.SYS_openat2:
-      if (!opensSafely(table, record, phase) && !(first === AT_FDCWD && ours(text(second))))
-        fail('opens without a rule');
-      break;
-    case nr.SYS_open_tree:
-      if (first === AT_FDCWD ? !ours(text(second)) : text(second) !== '') fail('clones by a path');
-      break;
-    case nr.SYS_move_mount:
-      if (third === AT_FDCWD ? !ours(text(fourth)) : text(fourth) !== '' || text(second) !== '')
-        fail('attaches by a path');
-      break;
-    case nr.SYS_mkdirat:
-    case nr.SYS_mknodat:
-      if (first === AT_FDCWD || typeof first === 'number') fail('makes by a path');
-      if (phase.inside && !ONE_NAME.test(text(second) ?? '')) fail('makes by a path');
-      break;
-    case nr.SYS_mount:
-    case nr.SYS_umount2:
-      if (!phase.inside && !ours(text(record.number === nr.SYS_mount ? second : first))) fail('mounts by a path');
-      break;
-    case nr.SYS_setns:
-      checkJoin(table, record, phase);
-      break;
-    case nr.SYS_unshare:
-      if (first !== CLONE_NEWTIME && first !== CLONE_NEWNS) fail('makes another namespace');
-      break;
-    case nr.SYS_prctl:
-      if (first === PR_SET_DUMPABLE && second !== 0) fail('becomes dumpable');
-      break;
-    case nr.SYS_sethostname:
-    case nr.SYS_setdomainname:
-      if (!has(CLONE_NEWUTS)) fail("the host's name is not the container's");
-      break;
-    case nr.SYS_ioctl:
-      if (second === SIOCSIFFLAGS && !has(CLONE_NEWNET)) fail("the host's network is not the container's");
-      break;
-  }
+const textOf = ({ table, args }: At, i: number): string => table.text(args[i]) ?? '';
+const made = ({ table }: At, bit: number): boolean => (table.shape.made & bit) !== 0;
+
+/** Whether it is a path of ours, that nobody else can put anything at: outside of the launcher's mounts and the process's own, inside of the seed. */
+function isOurs(at: At, i: number): boolean {
+  if (at.inside) return !at.rooted && OURS_INSIDE.has(textOf(at, i));
+  return OURS_OUTSIDE.test(textOf(at, i));
 }
 
-const TAKE_NONE = new Set([
-  nr.SYS_prctl,
-  nr.SYS_prlimit64,
-  nr.SYS_umask,
-  nr.SYS_socket,
-  nr.SYS_close_range,
-  nr.SYS_rt_sigaction,
-  nr.SYS_kill,
-  ADD,
-]);
-const NUMBERS = new Set([
-  ...TAKE_NONE,
-  ...IDS,
-  nr.SYS_rt_sigprocmask,
-  nr.SYS_clone,
-  nr.SYS_exit_group,
-  nr.SYS_waitid,
-  nr.SYS_wait4,
-  nr.SYS_seccomp,
-  nr.SYS_close,
-]);
+/** What must not be true of a call. */
+const RULES: readonly [names: string, what: string, wrong: (at: At) => boolean][] = [
+  ['openat2', 'opens without a rule', (at) => !opensSafely(at) && !(at.args[0] === AT_FDCWD && isOurs(at, 1))],
+  ['open_tree', 'clones by a path', (at) => (at.args[0] === AT_FDCWD ? !isOurs(at, 1) : textOf(at, 1) !== '')],
+  ['move_mount', 'attaches by a path', (at) => (at.args[2] === AT_FDCWD ? !isOurs(at, 3) : textOf(at, 3) !== '')],
+  ['move_mount', 'attaches what it has not made', (at) => typeof at.args[0] !== 'object' || textOf(at, 1) !== ''],
+  [
+    'mkdirat mknodat',
+    'makes by a path',
+    (at) => typeof at.args[0] !== 'object' || (at.inside && !ONE_NAME.test(textOf(at, 1))),
+  ],
+  ['symlinkat', 'makes by a path', (at) => typeof at.args[1] !== 'object' || !ONE_NAME.test(textOf(at, 2))],
+  ['mount', 'mounts by a path', (at) => !isOurs(at, 1)],
+  ['umount2', 'unmounts by a path', (at) => (at.inside ? textOf(at, 0) !== '.' : !isOurs(at, 0))],
+  ['setns', 'joins in the wrong place', joinsWrongly],
+  ['unshare', 'makes another namespace', ({ args: [flags] }) => flags !== CLONE_NEWTIME && flags !== CLONE_NEWNS],
+  ['prctl', 'becomes dumpable', ({ args: [option, value] }) => option === PR_SET_DUMPABLE && value !== 0],
+  ['sethostname setdomainname', "the host's name is not the container's", (at) => !made(at, CLONE_NEWUTS)],
+  [
+    'ioctl',
+    "the host's network is not the container's",
+    (at) => at.args[1] === SIOCSIFFLAGS && !made(at, CLONE_NEWNET),
+  ],
+];
+const RULES_OF = new Map<number, (readonly [what: string, wrong: (at: At) => boolean])[]>();
+for (const [names, what, wrong] of RULES)
+  for (const number of calls(names)) RULES_OF.set(number, [...(RULES_OF.get(number) ?? []), [what, wrong]]);
 
-function takesDescriptor({ number }: Record): boolean {
-  return !NUMBERS.has(number);
+function checkRecord(record: Record, at: At): void {
+  const { program, shape } = at.table;
+  const [first] = record.args;
+  const helpers = typeof first === 'number' && program.descriptors.has(first) && TAKES_DESCRIPTOR.has(record.number);
+  const may = helpers && (shape.kept.has(first) || (shape.kind === 'exec' && first === shape.mounts));
+  must(!at.inside || !helpers || may, `${record.step}: uses a descriptor of the helper's inside`);
+  for (const [what, wrong] of RULES_OF.get(record.number) ?? []) must(!wrong(at), `${record.step}: ${what}`);
 }
 
-/** Beneath our own file systems, or in the container's root; that alone by a path of the working directory, once it is the root. */
-function opensSafely({ shape, bytes }: Table, { args: [at, , how] }: Record, phase: Phase): boolean {
-  const resolve = typeof how === 'object' && how.kind === 'data' ? bytes(how).getUint32(16, true) : 0;
+/** Beneath our own file systems, or in the container's root; by the working directory only once that is the root. */
+function opensSafely({ table: { shape, bytes }, args: [at, , how], inside, rooted }: At): boolean {
+  const resolve = resolveOf(bytes, how);
   const inRoot = resolve === (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
-  if (at === AT_FDCWD) return inRoot && phase.inside && (phase.rooted || shape.kind === 'exec');
+  if (at === AT_FDCWD) return inRoot && inside && (rooted || shape.kind === 'exec');
   return inRoot || resolve === (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
 }
 
-/** The user namespace is joined last; an exec's first process joins what concerns its child only. */
-function checkJoin({ shape, records }: Table, record: Record, phase: Phase): void {
-  const flags = Number(record.args[1]);
-  const wrong = (what: string) => must(false, `${record.step}: ${what}`);
-  if (shape.kind === 'launch' && phase.inside) wrong('joins a namespace inside');
-  if (shape.kind === 'exec' && (record.args[0] !== shape.mounts || (phase.inside ? flags & PIDS : flags & ~PIDS) !== 0))
-    wrong('joins in the wrong process');
+/** Nothing is joined after the user namespace, and by a launch nothing inside; an exec's first process joins what concerns its child only. */
+function joinsWrongly({ table: { shape, records }, args: [target, bits], inside, index }: At): boolean {
   const users = records.findIndex(({ number, args }) => number === nr.SYS_setns && args[1] === CLONE_NEWUSER);
-  if (users >= 0 && records.indexOf(record) > users) wrong('joins after the user namespace');
+  if (users >= 0 && index > users) return true;
+  if (shape.kind === 'launch') return inside;
+  return target !== shape.mounts || (Number(bits) & (inside ? PIDS : ~PIDS)) !== 0;
 }
 
 function checkClone({ shape, bytes }: Table, clone: Record | undefined): void {

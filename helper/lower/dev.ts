@@ -2,7 +2,7 @@
 // one in the container's root would not open: that is mounted without devices). Which nodes: the plan's, by numbers that policy has allowed.
 import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
 import { S_IFBLK, S_IFCHR, S_IFREG } from '../../proto/abi/stat.ts';
-import { SYS_fchownat, SYS_mkdirat, SYS_mknodat, SYS_symlinkat } from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import type { DeviceNode } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { attach, cloneMount, newFilesystem, openWithin } from './calls.ts';
 import type { Context } from './context.ts';
@@ -34,25 +34,27 @@ export function lowerDev({ program, plan, host }: Context, attributes: number): 
   const mount = newFilesystem(program, { type: 'tmpfs', settings, attributes, step: 'make /dev' });
   const binds: { path: string; node: Result }[] = [];
   for (const directory of directoriesOf(plan.devices)) {
-    program.call(SYS_mkdirat, [mount, directory, 0o755], { step: `make /dev/${directory}` });
-    program.call(SYS_fchownat, [mount, directory, host.firstId, host.firstId, 0], { step: `make /dev/${directory}` });
+    program.call(nr.SYS_mkdirat, [mount, directory, 0o755], { step: `make /dev/${directory}` });
+    program.call(nr.SYS_fchownat, [mount, directory, host.firstId, host.firstId, 0], {
+      step: `make /dev/${directory}`,
+    });
   }
   for (const device of plan.devices) {
     const step = `make /dev/${device.path}`;
     if (host.machine.rootless) {
-      program.call(SYS_mknodat, [mount, device.path, S_IFREG | 0o600, 0], { step });
+      program.call(nr.SYS_mknodat, [mount, device.path, S_IFREG | 0o600, 0], { step });
       binds.push({ path: device.path, node: cloneMount(program, { at: AT_FDCWD, path: `/dev/${device.path}`, step }) });
       continue;
     }
     const type = device.block ? S_IFBLK : S_IFCHR;
-    program.call(SYS_mknodat, [mount, device.path, type | device.mode, deviceNumber(device)], { step });
+    program.call(nr.SYS_mknodat, [mount, device.path, type | device.mode, deviceNumber(device)], { step });
     const [uid, gid] = [host.firstId + device.uid, host.firstId + device.gid];
-    if (uid !== 0 || gid !== 0) program.call(SYS_fchownat, [mount, device.path, uid, gid, 0], { step });
+    if (uid !== 0 || gid !== 0) program.call(nr.SYS_fchownat, [mount, device.path, uid, gid, 0], { step });
   }
-  for (const [to, name] of LINKS) program.call(SYS_symlinkat, [to, mount, name], { step: `make /dev/${name}` });
+  for (const [to, name] of LINKS) program.call(nr.SYS_symlinkat, [to, mount, name], { step: `make /dev/${name}` });
   if (plan.stdio.tty) {
-    program.call(SYS_mknodat, [mount, 'console', S_IFREG | 0o600, 0], { step: 'make /dev/console' });
-    program.call(SYS_fchownat, [mount, 'console', host.firstId, host.firstId, 0], { step: 'make /dev/console' });
+    program.call(nr.SYS_mknodat, [mount, 'console', S_IFREG | 0o600, 0], { step: 'make /dev/console' });
+    program.call(nr.SYS_fchownat, [mount, 'console', host.firstId, host.firstId, 0], { step: 'make /dev/console' });
   }
   return { mount, binds };
 }

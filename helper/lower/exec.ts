@@ -23,10 +23,10 @@ const STATFS_BYTES = 120;
 /** Makes the program of an exec. */
 export function lowerExec(plan: CheckedExec, host: ExecHost): Lowered {
   const program = createProgram(host.status);
-  const { process, stdio, hardening } = plan;
+  const { process: user, stdio, hardening } = plan;
   const container = program.use(host.container);
   lowerUndumpable(program);
-  raiseLimits(program, process);
+  raiseLimits(program, user);
   enterCgroups(program, host.cgroups);
   join(program, container, host.namespaces & BEFORE_CLONE);
   const groups = host.cgroups.kind === 'v1' ? host.cgroups.groups.map(({ directory }) => directory) : [];
@@ -38,10 +38,10 @@ export function lowerExec(plan: CheckedExec, host: ExecHost): Lowered {
   const devpts = stdio.tty ? openDevpts(program, host) : undefined;
   const terminal = lowerStdio(program, { stdio, host: host.stdio, devpts });
   if (terminal !== undefined) controlTerminal(program);
-  settleLimits(program, process);
-  becomeUser(program, process, host.machine);
-  lowerHardening(program, process, { seccomp: hardening.seccomp, machine: host.machine });
-  lowerExecute(program, process);
+  settleLimits(program, user);
+  becomeUser(program, user, host.machine);
+  lowerHardening(program, user, { seccomp: hardening.seccomp, machine: host.machine });
+  lowerExecute(program, user);
   checkProgram(program, {
     kind: 'exec',
     mounts: container,

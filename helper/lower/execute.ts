@@ -3,19 +3,7 @@
 // child executes; by then both have given up everything, and PID 1's memory belongs to the host's user namespace.
 import { CLONE_PARENT_SETTID } from '../../proto/abi/sched.ts';
 import { SIG_SETMASK, SIGCHLD, SIGSET_BYTES } from '../../proto/abi/signal.ts';
-import {
-  SYS_clone,
-  SYS_close_range,
-  SYS_execve,
-  SYS_exit_group,
-  SYS_kill,
-  SYS_rt_sigprocmask,
-  SYS_rt_sigtimedwait,
-  SYS_setsid,
-  SYS_wait4,
-  SYS_waitid,
-  SYS_writev,
-} from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import {
   CLD_EXITED,
   P_ALL,
@@ -33,15 +21,15 @@ import { ADD, type Label, newLabel, type Program, type Slot, u64, type Word, wit
 import { controlTerminal } from './stdio.ts';
 
 /** Executes; the last records of a program. */
-export function lowerExecute(program: Program, process: CheckedProcess): void {
-  const argv = program.strings(process.argv);
-  const env = program.strings(process.env);
+export function lowerExecute(program: Program, user: CheckedProcess): void {
+  const argv = program.strings(user.argv);
+  const env = program.strings(user.env);
   const labels: Label[] = [];
-  for (const file of process.executables) {
+  for (const file of user.executables) {
     const label = newLabel();
     program.here(label);
     labels.push(label);
-    program.call(SYS_execve, [file, argv, env], { step: `execute ${file}`, ignore: true });
+    program.call(nr.SYS_execve, [file, argv, env], { step: `execute ${file}`, ignore: true });
   }
   // Each record's own number and result are a report as the launcher would write it.
   const reports = labels.map((label): Slot => ({ kind: 'slot', label, field: FIELD.index }));
@@ -49,12 +37,12 @@ export function lowerExecute(program: Program, process: CheckedProcess): void {
     u64(...reports.flatMap(() => [0, REPORT_BYTES])),
     reports.map((report, i) => [16 * i, report]),
   );
-  program.call(SYS_writev, [program.status, vectors, reports.length], { ignore: true });
-  program.call(SYS_exit_group, [127]);
+  program.call(nr.SYS_writev, [program.status, vectors, reports.length], { ignore: true });
+  program.call(nr.SYS_exit_group, [127]);
 }
 
 /** Makes the user's program a child of this process, which is PID 1 and stays. The child goes on with the next record. */
-export function lowerInit(program: Program, process: CheckedProcess, tty: boolean): void {
+export function lowerInit(program: Program, user: CheckedProcess, tty: boolean): void {
   const [child, loop, reap, ended, exited, isMain] = [
     newLabel(),
     newLabel(),
@@ -67,40 +55,40 @@ export function lowerInit(program: Program, process: CheckedProcess, tty: boolea
   const info = program.scratch;
   const word = (at: number): Word => ({ kind: 'word', data: within(info, at) });
   // Blocked signals are kept even for PID 1, which without a handler would never see them.
-  program.call(SYS_rt_sigprocmask, [SIG_SETMASK, all, 0, SIGSET_BYTES], { step: 'start init' });
+  program.call(nr.SYS_rt_sigprocmask, [SIG_SETMASK, all, 0, SIGSET_BYTES], { step: 'start init' });
   const pidAt: Slot = { kind: 'slot', label: isMain, field: FIELD.match };
   const flags = CLONE_PARENT_SETTID | SIGCHLD;
-  const pid = program.call(SYS_clone, [flags, 0, pidAt, 0, 0], { step: 'start init', on: [0, child] });
-  program.call(SYS_close_range, [3, 0xffffffff, 0], { ignore: true }); // the status pipe above all
-  setCapabilities(program, process.capabilities, 0n);
+  const pid = program.call(nr.SYS_clone, [flags, 0, pidAt, 0, 0], { step: 'start init', on: [0, child] });
+  program.call(nr.SYS_close_range, [3, 0xffffffff, 0], { ignore: true }); // the status pipe above all
+  setCapabilities(program, user.capabilities, 0n);
 
   program.here(loop);
-  const signal = program.call(SYS_rt_sigtimedwait, [all, 0, 0, SIGSET_BYTES], { ignore: true, on: [SIGCHLD, reap] });
-  program.call(SYS_kill, [pid, signal], { ignore: true });
+  const signal = program.call(nr.SYS_rt_sigtimedwait, [all, 0, 0, SIGSET_BYTES], { ignore: true, on: [SIGCHLD, reap] });
+  program.call(nr.SYS_kill, [pid, signal], { ignore: true });
   program.jump(loop);
 
   program.here(reap);
   const looks = WEXITED | WNOHANG | WNOWAIT;
-  program.call(SYS_waitid, [P_ALL, 0, info, looks, 0], { ignore: true });
+  program.call(nr.SYS_waitid, [P_ALL, 0, info, looks, 0], { ignore: true });
   program.here(isMain);
   program.call(ADD, [word(SI_PID_AT), 0], { on: [UNKNOWN_PID, ended] });
   program.call(ADD, [word(SI_PID_AT), 0], { on: [0, loop] });
-  program.call(SYS_wait4, [word(SI_PID_AT), 0, WNOHANG, 0], { ignore: true });
+  program.call(nr.SYS_wait4, [word(SI_PID_AT), 0, WNOHANG, 0], { ignore: true });
   program.jump(reap);
 
   program.here(ended);
   program.call(ADD, [word(SI_CODE_AT), 0], { on: [CLD_EXITED, exited] });
   const code = program.call(ADD, [word(SI_STATUS_AT), 128]);
-  program.call(SYS_exit_group, [code]);
+  program.call(nr.SYS_exit_group, [code]);
   program.here(exited);
-  program.call(SYS_exit_group, [word(SI_STATUS_AT)]);
+  program.call(nr.SYS_exit_group, [word(SI_STATUS_AT)]);
 
   program.here(child);
   if (tty) {
-    program.call(SYS_setsid, [], { step: 'start a session' });
+    program.call(nr.SYS_setsid, [], { step: 'start a session' });
     controlTerminal(program);
   }
-  program.call(SYS_rt_sigprocmask, [SIG_SETMASK, program.data(u64(0)), 0, SIGSET_BYTES], { step: 'reset signals' });
+  program.call(nr.SYS_rt_sigprocmask, [SIG_SETMASK, program.data(u64(0)), 0, SIGSET_BYTES], { step: 'reset signals' });
 }
 
 /** No pid, and its upper half is zero as in the pid that the kernel writes over it. */

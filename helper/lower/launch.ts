@@ -1,7 +1,7 @@
 // A launch: from the checked plan and what the ops have prepared to the program of two processes. The order is the safety argument (SECURITY, rules 7
 // and 8); checkProgram proves it once more over the finished table.
 import { MNT_DETACH, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.ts';
-import { SYS_fchdir, SYS_pivot_root, SYS_umask, SYS_umount2 } from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
 import { checkProgram } from './check.ts';
 import { Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
@@ -27,7 +27,7 @@ export function lowerLaunch(plan: CheckedLaunch, host: LaunchHost): Lowered {
   lowerUndumpable(program);
   raiseLimits(program, plan.process);
   enterCgroups(program, host.cgroups);
-  program.call(SYS_umask, [0], { step: 'set umask' });
+  program.call(nr.SYS_umask, [0], { step: 'set umask' });
   const prepared = prepareMounts(context);
   const root = lowerRoot(context);
   enterNamespaces(context);
@@ -54,25 +54,25 @@ export function keptOf({ status, stdio }: { status: number; stdio: StdioHost }):
 /** The second process. */
 function lowerInside(context: Context, root: Result, prepared: Prepared): void {
   const { program, plan, host } = context;
-  const { process, hardening } = plan;
+  const { process: user, hardening } = plan;
   attachAt(program, root, { path: '/root', step: 'attach the root file system' });
   const own = attachMounts(context, root, prepared);
   lowerSysctls(context);
   lowerMasks(context, own);
   lowerNames(context);
-  if (process.cwd !== '/') {
-    const step = `make the working directory ${process.cwd}`;
-    close(program, makeTarget(context, root, { path: process.cwd, file: false, step }));
+  if (user.cwd !== '/') {
+    const step = `make the working directory ${user.cwd}`;
+    close(program, makeTarget(context, root, { path: user.cwd, file: false, step }));
   }
   const terminal = lowerStdio(program, { stdio: plan.stdio, host: host.stdio, devpts: own.devpts });
   if (terminal !== undefined && prepared.dev !== undefined) attachConsole(context, terminal, prepared.dev.mount);
   if (terminal !== undefined && !plan.init) controlTerminal(program);
   enterRoot(context, root);
-  settleLimits(program, process);
-  becomeUser(program, process, host.machine);
-  lowerHardening(program, process, { seccomp: hardening.seccomp, machine: host.machine });
-  if (plan.init) lowerInit(program, process, plan.stdio.tty);
-  lowerExecute(program, process);
+  settleLimits(program, user);
+  becomeUser(program, user, host.machine);
+  lowerHardening(program, user, { seccomp: hardening.seccomp, machine: host.machine });
+  if (plan.init) lowerInit(program, user, plan.stdio.tty);
+  lowerExecute(program, user);
 }
 
 function attachConsole({ program }: Context, terminal: Result, dev: Result): void {
@@ -85,7 +85,7 @@ function attachConsole({ program }: Context, terminal: Result, dev: Result): voi
 function enterRoot({ program, plan }: Context, root: Result): void {
   const step = 'enter the root file system';
   if (plan.root.readOnly) setAttributes(program, root, { set: MOUNT_ATTR_RDONLY, step: 'make the root read-only' });
-  program.call(SYS_fchdir, [root], { step });
-  program.call(SYS_pivot_root, ['.', '.'], { step });
-  program.call(SYS_umount2, ['.', MNT_DETACH], { step });
+  program.call(nr.SYS_fchdir, [root], { step });
+  program.call(nr.SYS_pivot_root, ['.', '.'], { step });
+  program.call(nr.SYS_umount2, ['.', MNT_DETACH], { step });
 }

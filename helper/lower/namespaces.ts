@@ -13,22 +13,7 @@ import { IFF_RUNNING, IFF_UP, IFNAMSIZ, IFREQ_BYTES, SIOCSIFFLAGS } from '../../
 import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../proto/abi/socket.ts';
 import { CLONE_NEWNET } from '../../proto/abi/sched.ts';
-import {
-  SYS_clone3,
-  SYS_exit_group,
-  SYS_ioctl,
-  SYS_prctl,
-  SYS_setdomainname,
-  SYS_sethostname,
-  SYS_setgroups,
-  SYS_setns,
-  SYS_setresgid,
-  SYS_setresuid,
-  SYS_setsid,
-  SYS_socket,
-  SYS_unshare,
-  SYS_write,
-} from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import { close, closeAll, writeWithin } from './calls.ts';
 import { type Context, isNew } from './context.ts';
 import { REPORT_BYTES } from './encode.ts';
@@ -37,7 +22,7 @@ import { newLabel, type Program, u32, u64, within } from './program.ts';
 
 /** The first record of every program: nobody may look into the process. */
 export function lowerUndumpable(program: Program): void {
-  program.call(SYS_prctl, [PR_SET_DUMPABLE, 0, 0, 0, 0], { step: 'become non-dumpable' });
+  program.call(nr.SYS_prctl, [PR_SET_DUMPABLE, 0, 0, 0, 0], { step: 'become non-dumpable' });
 }
 
 /** v1: the process enters each of the container's groups. (On v2 it was started there.) */
@@ -51,19 +36,19 @@ export function enterCgroups(program: Program, cgroups: Cgroups): void {
 export function enterNamespaces(context: Context): void {
   const { program, host } = context;
   for (const { bit, descriptor } of host.joined)
-    program.call(SYS_setns, [program.use(descriptor), bit], { step: 'join a namespace of the other container' });
+    program.call(nr.SYS_setns, [program.use(descriptor), bit], { step: 'join a namespace of the other container' });
   if (host.userNamespace !== undefined) {
-    program.call(SYS_setns, [program.use(host.userNamespace), CLONE_NEWUSER], { step: 'join the user namespace' });
+    program.call(nr.SYS_setns, [program.use(host.userNamespace), CLONE_NEWUSER], { step: 'join the user namespace' });
     becomeRoot(program, host.machine.rootless);
   }
-  if (isNew(context, CLONE_NEWTIME)) program.call(SYS_unshare, [CLONE_NEWTIME], { step: 'make a time namespace' });
+  if (isNew(context, CLONE_NEWTIME)) program.call(nr.SYS_unshare, [CLONE_NEWTIME], { step: 'make a time namespace' });
 }
 
 /** Root of the user namespace that was just joined, and of nothing else. Where setgroups(2) is denied (rootless) there are no groups to give up. */
 export function becomeRoot(program: Program, rootless: boolean): void {
-  if (!rootless) program.call(SYS_setgroups, [0, 0], { step: 'give up groups' });
-  program.call(SYS_setresgid, [0, 0, 0], { step: 'become root of the user namespace' });
-  program.call(SYS_setresuid, [0, 0, 0], { step: 'become root of the user namespace' });
+  if (!rootless) program.call(nr.SYS_setgroups, [0, 0], { step: 'give up groups' });
+  program.call(nr.SYS_setresgid, [0, 0, 0], { step: 'become root of the user namespace' });
+  program.call(nr.SYS_setresuid, [0, 0, 0], { step: 'become root of the user namespace' });
 }
 
 type Clone = {
@@ -79,11 +64,11 @@ export function cloneProcess(program: Program, { flags, close: unneeded }: Clone
   const args = program.data(u64(all, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), [[24, pidAt]]);
   const child = newLabel();
   closeAll(program, unneeded);
-  program.call(SYS_clone3, [args, CLONE_ARGS_SIZE_VER2], { step: 'clone the process', on: [0, child] });
-  program.call(SYS_write, [program.status, report, REPORT_BYTES], { step: 'report the pid' });
-  program.call(SYS_exit_group, [0]);
+  program.call(nr.SYS_clone3, [args, CLONE_ARGS_SIZE_VER2], { step: 'clone the process', on: [0, child] });
+  program.call(nr.SYS_write, [program.status, report, REPORT_BYTES], { step: 'report the pid' });
+  program.call(nr.SYS_exit_group, [0]);
   program.here(child);
-  program.call(SYS_setsid, [], { step: 'start a session' });
+  program.call(nr.SYS_setsid, [], { step: 'start a session' });
 }
 
 /** CLONE_NEW* bits for the clone: user and time namespaces are entered before. */
@@ -95,14 +80,14 @@ export function cloneFlags({ plan }: Context): number {
 export function lowerNames(context: Context): void {
   const { program, plan } = context;
   const { hostname, domainname } = plan;
-  if (hostname !== '') program.call(SYS_sethostname, [hostname, hostname.length], { step: 'set the host name' });
+  if (hostname !== '') program.call(nr.SYS_sethostname, [hostname, hostname.length], { step: 'set the host name' });
   if (domainname !== '')
-    program.call(SYS_setdomainname, [domainname, domainname.length], { step: 'set the domain name' });
+    program.call(nr.SYS_setdomainname, [domainname, domainname.length], { step: 'set the domain name' });
   if (!isNew(context, CLONE_NEWNET)) return;
   const request = new Uint8Array(IFREQ_BYTES);
   request.set([0x6c, 0x6f]); // "lo"
   request[IFNAMSIZ] = IFF_UP | IFF_RUNNING;
-  const socket = program.call(SYS_socket, [AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0], { step: 'bring up lo' });
-  program.call(SYS_ioctl, [socket, SIOCSIFFLAGS, program.data(request)], { step: 'bring up lo' });
+  const socket = program.call(nr.SYS_socket, [AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0], { step: 'bring up lo' });
+  program.call(nr.SYS_ioctl, [socket, SIOCSIFFLAGS, program.data(request)], { step: 'bring up lo' });
   close(program, socket);
 }

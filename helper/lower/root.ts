@@ -4,7 +4,7 @@
 import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
 import { MNT_DETACH, MOUNT_ATTR_IDMAP, MOUNT_ATTR_NODEV, MS_NODEV, MS_PRIVATE } from '../../proto/abi/mount.ts';
 import { CLONE_NEWNS } from '../../proto/abi/sched.ts';
-import { SYS_mount, SYS_setns, SYS_umount2, SYS_unshare } from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import { attachAt, cloneMount, close, setAttributes } from './calls.ts';
 import type { Context } from './context.ts';
 import type { RootSource } from './host.ts';
@@ -35,12 +35,14 @@ export function lowerRoot(context: Context): Result {
 }
 
 function enterSeed({ program, host }: Context): void {
-  program.call(SYS_setns, [program.use(host.machine.seedNamespace), CLONE_NEWNS], { step: "leave the host's mounts" });
+  program.call(nr.SYS_setns, [program.use(host.machine.seedNamespace), CLONE_NEWNS], {
+    step: "leave the host's mounts",
+  });
 }
 
 function cloneImage({ program, host }: Context, name: string): Result {
   const store = program.use(host.machine.storeNamespace);
-  program.call(SYS_setns, [store, CLONE_NEWNS], { step: 'enter the store' });
+  program.call(nr.SYS_setns, [store, CLONE_NEWNS], { step: 'enter the store' });
   return cloneMount(program, { at: AT_FDCWD, path: `/${name}`, step: 'find the image' });
 }
 
@@ -59,14 +61,14 @@ type Parts = {
  * seed, by mount(2), which every kernel has; that takes as long (no difference over 200 interleaved launches).
  */
 function overlay({ program }: Context, { home, layers, root }: Parts): Result {
-  program.call(SYS_unshare, [CLONE_NEWNS], { step: STEP });
+  program.call(nr.SYS_unshare, [CLONE_NEWNS], { step: STEP });
   attachAt(program, layers, { path: '/lower', step: STEP });
   attachAt(program, home, { path: '/home', step: STEP });
   const lowers = root.kind === 'image' ? '/lower' : root.names.map((name) => `/lower/${name}`).join(':');
   const options = `userxattr,lowerdir=${lowers},upperdir=/home/upper,workdir=/home/work`;
-  program.call(SYS_mount, ['berth', '/root', 'overlay', MS_NODEV, options], { step: STEP });
+  program.call(nr.SYS_mount, ['berth', '/root', 'overlay', MS_NODEV, options], { step: STEP });
   const made = cloneMount(program, { at: AT_FDCWD, path: '/root', step: STEP });
-  for (const path of ['/root', '/home', '/lower']) program.call(SYS_umount2, [path, MNT_DETACH], { step: STEP });
+  for (const path of ['/root', '/home', '/lower']) program.call(nr.SYS_umount2, [path, MNT_DETACH], { step: STEP });
   close(program, layers);
   close(program, home);
   return made;
