@@ -3,6 +3,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -13,12 +14,20 @@ import {
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Knob, type Limits, ThrottleKind } from '../../proto/gen/berth/helper/v1/plan.ts';
+import type { CheckedLaunch } from '../decode/checked.ts';
 import type { Cgroups } from '../lower/host.ts';
+import { allowDevices, limitDevices } from './cgroup-devices.ts';
 import type { CgroupHost, Controller } from './cgroup-host.ts';
 import { Failed, step } from './failed.ts';
 import { readText } from './files.ts';
 
-type File = { readonly controller: Controller; readonly file: string; readonly unlimited?: string };
+// `else`: the file of other kernels for the same number.
+type File = {
+  readonly controller: Controller;
+  readonly file: string;
+  readonly else?: string;
+  readonly unlimited?: string;
+};
 const V1: Readonly<Record<number, File>> = {
   [Knob.KNOB_CPU_PERIOD_US]: { controller: 'cpu', file: 'cpu.cfs_period_us' },
   [Knob.KNOB_CPU_QUOTA_US]: { controller: 'cpu', file: 'cpu.cfs_quota_us' },
@@ -27,7 +36,7 @@ const V1: Readonly<Record<number, File>> = {
   [Knob.KNOB_MEMORY_SWAP_MAX_BYTES]: { controller: 'memory', file: 'memory.memsw.limit_in_bytes' },
   [Knob.KNOB_MEMORY_LOW_BYTES]: { controller: 'memory', file: 'memory.soft_limit_in_bytes' },
   [Knob.KNOB_PIDS_MAX]: { controller: 'pids', file: 'pids.max', unlimited: 'max' },
-  [Knob.KNOB_IO_WEIGHT]: { controller: 'blkio', file: 'blkio.weight' },
+  [Knob.KNOB_IO_WEIGHT]: { controller: 'blkio', file: 'blkio.weight', else: 'blkio.bfq.weight' }, // since 5.0 only BFQ has weights
   [Knob.KNOB_OOM_KILL_DISABLE]: { controller: 'memory', file: 'memory.oom_control' },
   [Knob.KNOB_MEMORY_SWAPPINESS]: { controller: 'memory', file: 'memory.swappiness' },
 };
@@ -59,10 +68,11 @@ export function openGroups(host: CgroupHost, id: string, open: DisposableStack):
 }
 
 /** Makes the container's groups, with its limits. Throws Failed, with nothing left, where the host lacks a controller that a limit needs. */
-export function makeCgroups(host: CgroupHost, id: string, limits: Limits): void {
+export function makeCgroups(host: CgroupHost, { id, limits, devices }: CheckedLaunch): void {
   try {
     for (const parent of host.parents)
       step('make cgroup', () => mkdirSync(`${parent}/${id}`, { recursive: true, mode: 0o755 }));
+    limitDevices(host, id, devices);
     applyLimits(host, id, limits);
   } catch (error) {
     for (const parent of host.parents) tryRemove(`${parent}/${id}`);
@@ -76,7 +86,9 @@ export function applyLimits(host: CgroupHost, id: string, limits: Limits): void 
     const parent = host.of.get(at.controller);
     if (parent === undefined)
       throw new Failed(`set ${at.file}`, `this host has no ${at.controller} cgroup controller that Berth can use`);
-    step(`set ${at.file} to ${text}`, () => writeFileSync(`${parent}/${id}/${at.file}`, text));
+    const other = at.else !== undefined && !existsSync(`${parent}/${id}/${at.file}`);
+    const file = other ? at.else : at.file;
+    step(`set ${file} to ${text}`, () => writeFileSync(`${parent}/${id}/${file}`, text));
   };
   const values = new Map(limits.settings.map(({ knob, value }) => [knob as number, value]));
   const table = host.version === 2 ? V2 : V1;
@@ -93,6 +105,7 @@ export function applyLimits(host: CgroupHost, id: string, limits: Limits): void 
     if (host.version === 2) write({ controller: 'io', file: 'io.max' }, `${major}:${minor} ${names.v2}=${value}`);
     else write({ controller: 'blkio', file: `blkio.throttle.${names.v1}` }, `${major}:${minor} ${value}`);
   }
+  allowDevices(host, id, limits.deviceRules);
   if (limits.cpus !== '') write({ controller: 'cpuset', file: 'cpuset.cpus' }, limits.cpus);
   if (limits.mems !== '') write({ controller: 'cpuset', file: 'cpuset.mems' }, limits.mems);
 }

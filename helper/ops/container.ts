@@ -33,7 +33,7 @@ export async function launchContainer(world: World, order: Order<CheckedLaunch>)
     world.records.save(Object.assign(record, { state: 'starting', frozen: false, execs: {} }));
     makeContainerDirectories(world.records.directory(verb.id), record.firstId);
     writeGenerated(world, verb, record.firstId);
-    makeCgroups(world.cgroups, verb.id, verb.limits);
+    makeCgroups(world.cgroups, verb);
     const started = await startIt(world, order, record);
     delete record.exit;
     Object.assign(record, { state: 'running', run: started.run });

@@ -237,6 +237,18 @@ suite('helper', [root, tool('busybox', 'busybox-static')], () => {
     ]);
   });
 
+  test('devices: the nodes that were given and terminals, nothing else, and what a rule adds', async () => {
+    const deviceRules = [{ block: false, major: 10n, minor: 200n, read: true, write: true, mknod: false }];
+    const launch = shell('sleep 100', { limits: { settings: [], throttles: [], cpus: '', mems: '', deviceRules } });
+    await start(launch);
+    const list = readFileSync(join(group('devices', launch.id), 'devices.list'), 'utf8');
+    expect(list).toContain('c 1:3 rwm');
+    expect(list).toContain('c 10:200 rw');
+    expect(list).not.toContain('a *:*');
+    await kill(launch.id);
+    await remove(launch.id);
+  });
+
   test('a container that uses too much memory is told to have been killed for it', async () => {
     const settings = [{ knob: Knob.KNOB_MEMORY_MAX_BYTES, value: 16n << 20n }];
     const launch = shell('exec dd if=/dev/zero of=/dev/null bs=64M count=1', {
