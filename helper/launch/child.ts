@@ -100,7 +100,7 @@ export function theLauncher(): Launcher {
 }
 
 /** What the child does before it is the launcher: closes (on execution) all that the program does not name, and executes. */
-export function beforeLauncher(program: Program, files: { program: number; launcher: number }): Program {
+function beforeLauncher(program: Program, files: { program: number; launcher: number }): Program {
   const before = createProgram(program.status);
   before.call(nr.SYS_close_range, [1, 0xffffffff, CLOSE_RANGE_CLOEXEC], { step: 'close other descriptors' });
   for (const descriptor of program.descriptors)

@@ -17,26 +17,6 @@ export function openat2(directory: number, path: string, how: OpenHow): number {
   );
 }
 
-/** man 2 mkdirat. */
-export function mkdirat(directory: number, path: string, mode: number): void {
-  checked('mkdirat', path, raw.mkdirat(directory, path, mode));
-}
-
-/** man 2 unlinkat; flags: AT_REMOVEDIR. */
-export function unlinkat(directory: number, path: string, flags = 0): void {
-  checked('unlinkat', path, raw.unlinkat(directory, path, flags));
-}
-
-/** man 2 fchownat; an empty path with AT_EMPTY_PATH is the descriptor itself. */
-export function fchownat(at: { directory: number; path: string; flags?: number }, uid: number, gid: number): void {
-  checked('fchownat', at.path, raw.fchownat(at.directory, at.path, uid, gid, at.flags ?? 0));
-}
-
-/** man 2 umask; gives the one before. */
-export function umask(mask: number): number {
-  return raw.umask(mask);
-}
-
 /** man 2 flock. Throws with EWOULDBLOCK where LOCK_NB is given and another holds it. */
 export function flock(fd: number, operation: number): void {
   checked('flock', fd, raw.flock(fd, operation));

@@ -7,10 +7,6 @@ const libc = koffi.load('libc.so.6');
 
 export const raw = {
   // files.ts
-  mkdirat: libc.func('int mkdirat(int directory, const char *path, uint32_t mode)'),
-  unlinkat: libc.func('int unlinkat(int directory, const char *path, int flags)'),
-  fchownat: libc.func('int fchownat(int directory, const char *path, uint32_t uid, uint32_t gid, int flags)'),
-  umask: libc.func('uint32_t umask(uint32_t mask)'),
   flock: libc.func('int flock(int fd, int operation)'),
   openat2: libc.func(
     'int64_t syscall(int64_t number, int directory, const char *path, const uint8_t *how, uint64_t size)',

@@ -12,7 +12,6 @@ import {
   SCM_MAX_FD,
   SCM_RIGHTS,
   SO_PEERCRED,
-  SO_PEERPIDFD,
   SOL_SOCKET,
 } from '../../proto/abi/socket.ts';
 import { EAGAIN } from '../../proto/abi/errno.ts';
@@ -35,14 +34,6 @@ export function peerOf(fd: number): Peer {
   const length = Buffer.from([value.length, 0, 0, 0]);
   checked('getsockopt', 'SO_PEERCRED', raw.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length));
   return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
-}
-
-/** A pidfd of the peer; undefined before Linux 6.5 and once the peer is gone. */
-export function peerPidfd(fd: number): number | undefined {
-  const value = Buffer.alloc(4);
-  const length = Buffer.from([value.length, 0, 0, 0]);
-  const result = orErrno(raw.getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, value, length));
-  return result < 0 ? undefined : value.readInt32LE(0);
 }
 
 function header(data: Uint8Array, control: Uint8Array): { message: Buffer; vector: Buffer } {
