@@ -1,14 +1,31 @@
 // Makes dist/: one minified CommonJS bundle per program, the Node that runs them, koffi's native module. Skips what is up to date.
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { tarWasmDefine } from './build-asm.mjs';
 import { enter, fail, node, root, writable } from './ensure.mjs';
 
 const dist = join(root, 'dist');
-const entries = { cli: 'core/cli/main.ts', engine: 'core/daemon/main.ts', helper: 'helper/serve/main.ts', worker: 'core/layer/main.ts' };
+const entries = {
+  cli: 'core/cli/main.ts',
+  engine: 'core/daemon/main.ts',
+  helper: 'helper/serve/main.ts',
+  worker: 'core/layer/main.ts',
+};
 
 /** Every source file whose change makes dist stale. */
 function sources(folder) {
@@ -20,7 +37,12 @@ function sources(folder) {
 
 function fingerprint() {
   const hash = createHash('sha256');
-  const files = [...['core', 'helper', 'proto', 'asm'].flatMap(sources), join(root, 'package-lock.json'), fileURLToPath(import.meta.url), join(root, 'package.json')];
+  const files = [
+    ...['core', 'helper', 'proto', 'asm'].flatMap(sources),
+    join(root, 'package-lock.json'),
+    fileURLToPath(import.meta.url),
+    join(root, 'package.json'),
+  ];
   for (const file of files) hash.update(file.slice(root.length)).update('\0').update(readFileSync(file));
   return hash.digest('hex');
 }
@@ -30,7 +52,10 @@ const koffiBeside = {
   name: 'koffi-beside',
   setup(build) {
     build.onResolve({ filter: /^koffi$/ }, () => ({ path: 'koffi', namespace: 'koffi-beside' }));
-    build.onLoad({ filter: /.*/, namespace: 'koffi-beside' }, () => ({ contents: 'module.exports = require("./koffi.node");', loader: 'js' }));
+    build.onLoad({ filter: /.*/, namespace: 'koffi-beside' }, () => ({
+      contents: 'module.exports = require("./koffi.node");',
+      loader: 'js',
+    }));
     build.onResolve({ filter: /koffi\.node$/ }, () => ({ path: './koffi.node', external: true }));
   },
 };
@@ -58,7 +83,13 @@ async function bundle(out) {
       format: 'cjs',
       target: 'node24',
       plugins: [koffiBeside],
-      define: { ...tarWasmDefine(), 'import.meta.dirname': '__dirname', 'import.meta.filename': '__filename', 'import.meta.url': '__berthUrl', 'process.env.BERTH_BUILD_VERSION': JSON.stringify(version) },
+      define: {
+        ...tarWasmDefine(),
+        'import.meta.dirname': '__dirname',
+        'import.meta.filename': '__filename',
+        'import.meta.url': '__berthUrl',
+        'process.env.BERTH_BUILD_VERSION': JSON.stringify(version),
+      },
       banner: { js: 'const __berthUrl=require("node:url").pathToFileURL(__filename).href;' },
       logLevel: 'error',
       metafile: true,
@@ -79,7 +110,10 @@ export async function buildAll() {
   const stamp = join(dist, '.stamp');
   const want = fingerprint();
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === want) return dist;
-  if (!writable(root)) fail(`${dist}: out of date, and this directory is not writable for uid ${process.getuid()}: run npm run build as its owner`);
+  if (!writable(root))
+    fail(
+      `${dist}: out of date, and this directory is not writable for uid ${process.getuid()}: run npm run build as its owner`,
+    );
   const fresh = join(root, `dist.${process.pid}`);
   rmSync(fresh, { recursive: true, force: true });
   mkdirSync(fresh, { mode: 0o755 });
@@ -87,8 +121,13 @@ export async function buildAll() {
   linkOrCopy(node, join(fresh, 'node'));
   copyFileSync(koffiNative(), join(fresh, 'koffi.node'));
   writeFileSync(join(fresh, 'package.json'), '{"type":"commonjs"}\n');
-  writeFileSync(join(fresh, 'berth'), `#!${join(dist, 'node')} --\nrequire('node:module').enableCompileCache(__dirname + '/cache');\nrequire('./cli.cjs');\n`);
-  for (const name of readdirSync(fresh)) if (statSync(join(fresh, name)).isFile()) chmodSync(join(fresh, name), name === 'berth' || name === 'node' ? 0o755 : 0o644);
+  writeFileSync(
+    join(fresh, 'berth'),
+    `#!${join(dist, 'node')} --\nrequire('node:module').enableCompileCache(__dirname + '/cache');\nrequire('./cli.cjs');\n`,
+  );
+  for (const name of readdirSync(fresh))
+    if (statSync(join(fresh, name)).isFile())
+      chmodSync(join(fresh, name), name === 'berth' || name === 'node' ? 0o755 : 0o644);
   writeFileSync(join(fresh, '.stamp'), want);
   const old = `${dist}.old.${process.pid}`;
   if (existsSync(dist)) renameSync(dist, old);

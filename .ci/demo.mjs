@@ -56,7 +56,11 @@ try {
   if (up.status !== 0) code = withoutContainer(up);
   else {
     const rootless = process.getuid() !== 0;
-    process.stdout.write(rootless ? 'rootless: the helper runs inside a user namespace of yours, without any privilege of root\n' : 'the helper runs as root, the engine as an ordinary user\n');
+    process.stdout.write(
+      rootless
+        ? 'rootless: the helper runs inside a user namespace of yours, without any privilege of root\n'
+        : 'the helper runs as root, the engine as an ordinary user\n',
+    );
     process.stdout.write(`keeper ${hello.keeper?.pid}, helper ${hello.helper?.pid}, engine ${hello.engine?.pid}\n`);
     const limits = rootless ? [] : ['--memory', '64m', '--pids-limit', '50'];
     const load = await phase('load the image', () => berth('load', '-i', archive));

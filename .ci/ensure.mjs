@@ -39,12 +39,21 @@ function npmCache() {
 
 /** Runs `npm ci` if package-lock.json is not what was installed last. */
 export function install() {
-  const lock = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex');
+  const lock = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex');
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === lock && existsSync(node)) return;
-  if (!writable(root)) fail(`${root}: packages are not installed and this directory is not writable for uid ${process.getuid()}: run npm ci as its owner`);
+  if (!writable(root))
+    fail(
+      `${root}: packages are not installed and this directory is not writable for uid ${process.getuid()}: run npm ci as its owner`,
+    );
   process.stdout.write('installing packages from package-lock.json ...\n');
   const env = { ...process.env, npm_config_cache: npmCache(), npm_config_loglevel: 'error' };
-  const done = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
+  const done = spawnSync('npm', ['ci', '--no-audit', '--no-fund'], {
+    cwd: root,
+    env,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   if (done.status !== 0) fail('npm ci failed: see its message above');
   if (!existsSync(node)) fail(`no Node for linux/${process.arch} among the packages: only x64 and arm64 are supported`);
   writeFileSync(stamp, lock);
@@ -54,6 +63,10 @@ export function install() {
 export function enter(scriptUrl) {
   install();
   if (process.env.BERTH_ENTERED === '1' && process.version.startsWith('v24.')) return;
-  const done = spawnSync(node, [fileURLToPath(scriptUrl), ...process.argv.slice(2)], { cwd: root, stdio: 'inherit', env: { ...process.env, BERTH_ENTERED: '1' } });
+  const done = spawnSync(node, [fileURLToPath(scriptUrl), ...process.argv.slice(2)], {
+    cwd: root,
+    stdio: 'inherit',
+    env: { ...process.env, BERTH_ENTERED: '1' },
+  });
   process.exit(done.status ?? 1);
 }

@@ -5,7 +5,27 @@ import { join } from 'node:path';
 import { root } from './ensure.mjs';
 
 // Calls younger than Debian 12's headers; from 424 on numbers are the same everywhere. Source: arch/x86/entry/syscalls/syscall_64.tbl, Linux 6.18.
-const younger = { cachestat: 451, fchmodat2: 452, map_shadow_stack: 453, futex_wake: 454, futex_wait: 455, futex_requeue: 456, statmount: 457, listmount: 458, lsm_get_self_attr: 459, lsm_set_self_attr: 460, lsm_list_modules: 461, mseal: 462, setxattrat: 463, getxattrat: 464, listxattrat: 465, removexattrat: 466, open_tree_attr: 467, file_getattr: 468, file_setattr: 469 };
+const younger = {
+  cachestat: 451,
+  fchmodat2: 452,
+  map_shadow_stack: 453,
+  futex_wake: 454,
+  futex_wait: 455,
+  futex_requeue: 456,
+  statmount: 457,
+  listmount: 458,
+  lsm_get_self_attr: 459,
+  lsm_set_self_attr: 460,
+  lsm_list_modules: 461,
+  mseal: 462,
+  setxattrat: 463,
+  getxattrat: 464,
+  listxattrat: 465,
+  removexattrat: 466,
+  open_tree_attr: 467,
+  file_getattr: 468,
+  file_setattr: 469,
+};
 // asm-generic names of 64-bit calls that differ from the profile's.
 const generic64 = { fstatat: 'newfstatat' };
 
@@ -15,29 +35,57 @@ function numbers(header, arm) {
   for (const [, name, value] of text.matchAll(/^#define __NR_(\w+)\s+(\d+)/gm)) found[name] = Number(value);
   // 403 to 423 are the 64-bit times of 32-bit machines alone
   if (arm) for (const name of Object.keys(found)) if (found[name] >= 403 && found[name] <= 423) delete found[name];
-  if (arm) for (const [, name, value] of text.matchAll(/^#define __NR3264_(\w+)\s+(\d+)/gm)) found[generic64[name] ?? name] = Number(value);
+  if (arm)
+    for (const [, name, value] of text.matchAll(/^#define __NR3264_(\w+)\s+(\d+)/gm))
+      found[generic64[name] ?? name] = Number(value);
   return found;
 }
 
-const tables = { amd64: numbers('/usr/include/x86_64-linux-gnu/asm/unistd_64.h', false), arm64: numbers('/usr/include/asm-generic/unistd.h', true) };
-const capabilities = Object.fromEntries([...readFileSync('/usr/include/linux/capability.h', 'utf8').matchAll(/^#define (CAP_\w+)\s+(\d+)/gm)].map(([, name, value]) => [name, Number(value)]));
+const tables = {
+  amd64: numbers('/usr/include/x86_64-linux-gnu/asm/unistd_64.h', false),
+  arm64: numbers('/usr/include/asm-generic/unistd.h', true),
+};
+const capabilities = Object.fromEntries(
+  [...readFileSync('/usr/include/linux/capability.h', 'utf8').matchAll(/^#define (CAP_\w+)\s+(\d+)/gm)].map(
+    ([, name, value]) => [name, Number(value)],
+  ),
+);
 const profile = JSON.parse(readFileSync(process.argv[2], 'utf8'));
-if (profile.defaultAction !== 'SCMP_ACT_ERRNO' || profile.defaultErrnoRet !== 1) throw new Error('the default action is not EPERM any more');
+if (profile.defaultAction !== 'SCMP_ACT_ERRNO' || profile.defaultErrnoRet !== 1)
+  throw new Error('the default action is not EPERM any more');
 
 const rows = [];
 for (const rule of profile.syscalls) {
-  const holds = (arch) => (!rule.includes?.arches || rule.includes.arches.includes(arch)) && !rule.excludes?.arches?.includes(arch);
-  const onArch = (arch) => (holds(arch) ? [...new Set(rule.names.map((name) => tables[arch][name]).filter((n) => n !== undefined))].sort((a, b) => a - b) : []);
+  const holds = (arch) =>
+    (!rule.includes?.arches || rule.includes.arches.includes(arch)) && !rule.excludes?.arches?.includes(arch);
+  const onArch = (arch) =>
+    holds(arch)
+      ? [...new Set(rule.names.map((name) => tables[arch][name]).filter((n) => n !== undefined))].sort((a, b) => a - b)
+      : [];
   if (!['SCMP_ACT_ALLOW', 'SCMP_ACT_ERRNO'].includes(rule.action)) throw new Error(`action ${rule.action}`);
-  if ((rule.includes?.caps?.length ?? 0) > 1 || (rule.excludes?.caps?.length ?? 0) > 1) throw new Error('several capabilities');
+  if ((rule.includes?.caps?.length ?? 0) > 1 || (rule.excludes?.caps?.length ?? 0) > 1)
+    throw new Error('several capabilities');
   const cap = (list) => (list?.[0] === undefined ? undefined : capabilities[list[0]]);
-  const args = (rule.args ?? []).map((a) => ({ index: a.index, op: a.op.replace('SCMP_CMP_', ''), value: a.value, two: a.valueTwo ?? 0 }));
-  const row = { x64: onArch('amd64'), arm64: onArch('arm64'), errno: rule.action === 'SCMP_ACT_ALLOW' ? 0 : (rule.errnoRet ?? 1), needs: cap(rule.includes?.caps), unless: cap(rule.excludes?.caps), args };
+  const args = (rule.args ?? []).map((a) => ({
+    index: a.index,
+    op: a.op.replace('SCMP_CMP_', ''),
+    value: a.value,
+    two: a.valueTwo ?? 0,
+  }));
+  const row = {
+    x64: onArch('amd64'),
+    arm64: onArch('arm64'),
+    errno: rule.action === 'SCMP_ACT_ALLOW' ? 0 : (rule.errnoRet ?? 1),
+    needs: cap(rule.includes?.caps),
+    unless: cap(rule.excludes?.caps),
+    args,
+  };
   if (row.x64.length || row.arm64.length) rows.push(row);
 }
 
 const list = (values) => `[${values.join(', ')}]`;
-const print = (r) => `  { x64: ${list(r.x64)}, arm64: ${list(r.arm64)}, errno: ${r.errno}, needs: ${r.needs}, unless: ${r.unless}, args: [${r.args.map((a) => `{ index: ${a.index}, op: '${a.op}', value: ${a.value}n, two: ${a.two}n }`).join(', ')}] },`;
+const print = (r) =>
+  `  { x64: ${list(r.x64)}, arm64: ${list(r.arm64)}, errno: ${r.errno}, needs: ${r.needs}, unless: ${r.unless}, args: [${r.args.map((a) => `{ index: ${a.index}, op: '${a.op}', value: ${a.value}n, two: ${a.two}n }`).join(', ')}] },`;
 writeFileSync(
   join(root, 'helper/lower/seccomp-default.gen.ts'),
   `// Docker's default seccomp profile as data. Generated by .ci/seccomp-profile.mjs; do not edit.

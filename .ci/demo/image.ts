@@ -81,11 +81,22 @@ export function emitView(arch: Arch): Uint8Array {
   view.setUint16(52, 64, true);
   view.setUint16(54, 56, true);
   view.setUint16(56, 3, true);
-  const segment = (index: number, [type, flags, offset, address, size]: readonly [number, number, number, number, number]): void => {
+  const segment = (
+    index: number,
+    [type, flags, offset, address, size]: readonly [number, number, number, number, number],
+  ): void => {
     const at = 64 + 56 * index;
     view.setUint32(at, type, true);
     view.setUint32(at + 4, flags, true);
-    for (const [field, value] of [[8, offset], [16, address], [24, address], [32, size], [40, size], [48, 0x1000]] as const) view.setBigUint64(at + field, BigInt(value), true);
+    for (const [field, value] of [
+      [8, offset],
+      [16, address],
+      [24, address],
+      [32, size],
+      [40, size],
+      [48, 0x1000],
+    ] as const)
+      view.setBigUint64(at + field, BigInt(value), true);
   };
   segment(0, [1, 5, 0, 0x400000, codeAt + head.length + code.bytes.length]);
   segment(1, [1, 6, dataAt, PROGRAM_BASE, records.length]);
@@ -103,7 +114,8 @@ function tar(entries: readonly Entry[]): Uint8Array {
   const parts: Uint8Array[] = [];
   for (const { name, mode, body = new Uint8Array(), directory } of entries) {
     const header = Buffer.alloc(512);
-    const octal = (value: number, at: number, width: number): number => header.write(`${value.toString(8).padStart(width - 1, '0')}\0`, at, 'latin1');
+    const octal = (value: number, at: number, width: number): number =>
+      header.write(`${value.toString(8).padStart(width - 1, '0')}\0`, at, 'latin1');
     header.write(name, 0, 'latin1');
     octal(mode, 100, 8);
     octal(0, 108, 8);
@@ -112,7 +124,11 @@ function tar(entries: readonly Entry[]): Uint8Array {
     octal(0, 136, 12);
     header.write(`        ${directory ? '5' : '0'}`, 148, 'latin1');
     header.write('ustar\x0000', 257, 'latin1');
-    octal(header.reduce((sum, byte) => sum + byte, 0), 148, 7);
+    octal(
+      header.reduce((sum, byte) => sum + byte, 0),
+      148,
+      7,
+    );
     parts.push(header, body, new Uint8Array(-body.length & 511));
   }
   return Buffer.concat([...parts, new Uint8Array(1024)]);
@@ -123,13 +139,42 @@ const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes)
 /** The archive (an OCI layout in a tar) of the image, to be loaded as `reference`. */
 export function demoArchive(arch: Arch, reference: string): Uint8Array {
   const json = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value));
-  const directories = ['dev', 'etc', 'proc', 'sys', 'tmp'].map((name): Entry => ({ name: `${name}/`, mode: name === 'tmp' ? 0o1777 : 0o755, directory: true }));
+  const directories = ['dev', 'etc', 'proc', 'sys', 'tmp'].map(
+    (name): Entry => ({ name: `${name}/`, mode: name === 'tmp' ? 0o1777 : 0o755, directory: true }),
+  );
   const layer = tar([...directories, { name: 'view', mode: 0o755, body: emitView(arch) }]);
-  const config = json({ architecture: arch === 'x64' ? 'amd64' : 'arm64', os: 'linux', config: { Entrypoint: ['/view'] }, rootfs: { type: 'layers', diff_ids: [`sha256:${sha256(layer)}`] }, history: [{ created_by: 'berth demo' }] });
-  const describe = (mediaType: string, bytes: Uint8Array): object => ({ mediaType, digest: `sha256:${sha256(bytes)}`, size: bytes.length });
-  const manifest = json({ schemaVersion: 2, mediaType: 'application/vnd.oci.image.manifest.v1+json', config: describe('application/vnd.oci.image.config.v1+json', config), layers: [describe('application/vnd.oci.image.layer.v1.tar', layer)] });
-  const annotations = { 'io.containerd.image.name': `docker.io/library/${reference}`, 'org.opencontainers.image.ref.name': reference.split(':')[1] ?? 'latest' };
-  const index = json({ schemaVersion: 2, manifests: [{ ...describe('application/vnd.oci.image.manifest.v1+json', manifest), annotations }] });
-  const blobs = [layer, config, manifest].map((body): Entry => ({ name: `blobs/sha256/${sha256(body)}`, mode: 0o644, body }));
-  return tar([{ name: 'oci-layout', mode: 0o644, body: json({ imageLayoutVersion: '1.0.0' }) }, { name: 'index.json', mode: 0o644, body: index }, ...blobs]);
+  const config = json({
+    architecture: arch === 'x64' ? 'amd64' : 'arm64',
+    os: 'linux',
+    config: { Entrypoint: ['/view'] },
+    rootfs: { type: 'layers', diff_ids: [`sha256:${sha256(layer)}`] },
+    history: [{ created_by: 'berth demo' }],
+  });
+  const describe = (mediaType: string, bytes: Uint8Array): object => ({
+    mediaType,
+    digest: `sha256:${sha256(bytes)}`,
+    size: bytes.length,
+  });
+  const manifest = json({
+    schemaVersion: 2,
+    mediaType: 'application/vnd.oci.image.manifest.v1+json',
+    config: describe('application/vnd.oci.image.config.v1+json', config),
+    layers: [describe('application/vnd.oci.image.layer.v1.tar', layer)],
+  });
+  const annotations = {
+    'io.containerd.image.name': `docker.io/library/${reference}`,
+    'org.opencontainers.image.ref.name': reference.split(':')[1] ?? 'latest',
+  };
+  const index = json({
+    schemaVersion: 2,
+    manifests: [{ ...describe('application/vnd.oci.image.manifest.v1+json', manifest), annotations }],
+  });
+  const blobs = [layer, config, manifest].map(
+    (body): Entry => ({ name: `blobs/sha256/${sha256(body)}`, mode: 0o644, body }),
+  );
+  return tar([
+    { name: 'oci-layout', mode: 0o644, body: json({ imageLayoutVersion: '1.0.0' }) },
+    { name: 'index.json', mode: 0o644, body: index },
+    ...blobs,
+  ]);
 }

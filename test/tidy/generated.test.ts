@@ -110,14 +110,30 @@ suite(
   },
 );
 
+/** The part of ARCHITECTURE.md that lists calls. */
+const calls = text('ARCHITECTURE.md').split('## Calls of the helper')[1]?.split('\n## ')[0] ?? '';
+
 test('the libc functions of the helper are those that ARCHITECTURE.md lists', () => {
   const declared = files('.ts', 'helper/sys').flatMap((file) =>
-    [...text(file).matchAll(/\.func\(\s*'[^']*?\b([a-z_0-9]+)\(/g)].map(([, name = '']) => name),
+    [...text(file).matchAll(/^\s*(\w+): libc\.func\(/gm)].map(([, name = '']) =>
+      name.replace(/[A-Z]/g, (c) => `_${c.toLowerCase()}`),
+    ),
   );
-  const section = text('ARCHITECTURE.md').split('## Calls of the helper')[1]?.split('\n## ')[0] ?? '';
-  const listed = [...section.matchAll(/^\| `([a-z_0-9]+)` \|/gm)].map(([, name = '']) => name);
+  const listed = [...calls.matchAll(/^\| `([a-z_0-9]+)` \|/gm)].map(([, name = '']) => name);
   expect(declared.length).toBeGreaterThan(10);
-  expect([...new Set(declared)].sort()).toEqual([...new Set(listed)].sort());
+  expect(declared.sort()).toEqual(listed.sort());
+  expect(
+    files('.ts', 'helper').filter((file) => !file.startsWith('helper/sys/libc.ts') && /\.func\(/.test(text(file))),
+  ).toEqual([]);
+});
+
+test("the launcher's calls are those that ARCHITECTURE.md lists", () => {
+  const used = files('.ts', 'helper/lower', 'helper/launch').flatMap((file) =>
+    [...text(file).matchAll(/\bSYS_([a-z0-9_]+)/g)].map(([, name = '']) => name),
+  );
+  const listed = [...(calls.split('no others')[1] ?? '').matchAll(/`([a-z0-9_]+)`/g)].map(([, name = '']) => name);
+  expect(used.length).toBeGreaterThan(30);
+  expect([...new Set(used)].sort()).toEqual(listed.sort());
 });
 
 test('types and lint', () => {

@@ -63,7 +63,7 @@ test('pure folders use no node: module, no clock, no random, no global of the pr
       /\bDate\.now\(/,
       /\bnew Date\(\)/,
       /\bMath\.random\(/,
-      /(?<!\/)\bprocess\./,
+      /(?<!\/)\bprocess\.(env|pid|ppid|argv|cwd|exit|exitCode|getuid|hrtime|kill|on|once|platform|std\w+|uptime|version\w*)\b/,
       /\bperformance\./,
       /\brequire\(/,
     ].filter((pattern) => pattern.test(code));
