@@ -76,6 +76,8 @@ export type CgroupHost = {
   readonly controllers: readonly string[];
   /** Whether swap is counted. */
   readonly swap: boolean;
+  /** Whether there are weights of block input and output. */
+  readonly ioWeight: boolean;
 };
 
 export type BindFact = {

@@ -69,7 +69,6 @@ export function checkResources(asked: Resources, host: HostFacts, update = false
   if (weight !== undefined && (weight < 10 || weight > 1000)) refuse('Range of blkio weight is from 10 to 1000');
   if ((asked.BlkioWeightDevice ?? []).length > 0)
     refuse('weights for single devices (--blkio-weight-device) are not supported');
-  need(weight !== undefined, '--blkio-weight', ['blkio', 'io'], host);
   return noted(
     {
       ...memory,
@@ -78,7 +77,7 @@ export function checkResources(asked: Resources, host: HostFacts, update = false
       shares: some(asked.CpuShares),
       cpus: asked.CpusetCpus ?? '',
       mems: asked.CpusetMems ?? '',
-      ioWeight: weight,
+      ioWeight: weighed(weight, host, warnings),
     },
     [],
     warnings,
@@ -86,6 +85,13 @@ export function checkResources(asked: Resources, host: HostFacts, update = false
 }
 
 const PIDS_MOST = 4_194_304; // PID_MAX_LIMIT of linux/threads.h
+
+/** A weight is a wish among others, not a limit: where the kernel has none it is dropped with Docker's warning. */
+function weighed(weight: number | undefined, host: HostFacts, warnings: string[]): number | undefined {
+  if (weight === undefined || host.cgroup.ioWeight) return weight;
+  warnings.push('Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.');
+  return undefined;
+}
 
 /** 0 and -1 are unlimited; on an update they take a limit away. */
 function checkPids(asked: number | undefined, host: HostFacts, update: boolean): number | undefined {

@@ -6,8 +6,14 @@ import type { Facts, Found, HostFacts, ImageConfig, JoinedFacts } from '../../co
 import type { Intent } from '../../core/plan/intent.ts';
 import { readContainerCreate } from '../../core/spec/docker-api.ts';
 
-/** What a real run must give; `skip` says why it cannot be run alone. */
-export type Expected = { readonly exit?: number; readonly stdout?: string; readonly skip?: string };
+/** What a real run must give: an exit code and a text, or the code of a refusal. `cgroup`: where alone; `skip`: why it cannot be run at all. */
+export type Expected = {
+  readonly exit?: number;
+  readonly stdout?: string;
+  readonly refused?: string;
+  readonly cgroup?: 'v1' | 'v2';
+  readonly skip?: string;
+};
 export type Case = {
   readonly name: string;
   readonly about: string;
@@ -15,6 +21,10 @@ export type Case = {
   readonly facts: Facts;
   /** Files and directories of @DIR@ that binds need: a text or "directory". */
   readonly files: Readonly<Record<string, string>>;
+  /** The image's own configuration, beside the usual one of busybox. */
+  readonly image: Partial<ImageConfig>;
+  /** Whether a container called `donor` must run beside it. */
+  readonly donor: boolean;
   readonly run: Expected;
 };
 
@@ -61,6 +71,7 @@ export function hostFacts(over: Partial<HostFacts> = {}): HostFacts {
       version: 'v1',
       controllers: ['cpu', 'cpuset', 'memory', 'pids', 'blkio', 'devices', 'freezer'],
       swap: true,
+      ioWeight: true,
     },
     capabilities: (1n << 41n) - 1n,
     rootless: false,
@@ -77,7 +88,7 @@ export function hostFacts(over: Partial<HostFacts> = {}): HostFacts {
 }
 
 export const V2_HOST = hostFacts({
-  cgroup: { version: 'v2', controllers: ['cpu', 'cpuset', 'memory', 'pids', 'io'], swap: true },
+  cgroup: { version: 'v2', controllers: ['cpu', 'cpuset', 'memory', 'pids', 'io'], swap: true, ioWeight: true },
 });
 
 export function imageConfig(over: Partial<ImageConfig> = {}): ImageConfig {
@@ -193,7 +204,8 @@ function toCase(name: string, file: CaseFile): Case {
     joined: file.donor === undefined ? {} : { donor: donorFacts(file.donor) },
     ...file.facts,
   });
-  return { name, about: file.about, intent: intent(file.body), facts, files, run: file.run ?? {} };
+  const { about, body, run = {} } = file;
+  return { name, about, intent: intent(body), facts, files, image: config, donor: file.donor !== undefined, run };
 }
 
 function withoutCgroup(host: Record<string, unknown> = {}): Partial<HostFacts> {

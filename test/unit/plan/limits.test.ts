@@ -123,10 +123,9 @@ describe('planLimits()', () => {
     [{ NanoCpus: 1e9 }, '--cpus: the cgroup controller cpu '],
     [{ CpuShares: 5 }, '--cpu-shares: the cgroup controller cpu '],
     [{ CpusetCpus: '0' }, '--cpuset-cpus: the cgroup controller cpuset'],
-    [{ BlkioWeight: 10 }, '--blkio-weight: the cgroup controller blkio'],
     [{ BlkioDeviceReadBps: [{ Path: '/dev/sda', Rate: 1 }] }, '--device-read-bps: the cgroup controller'],
   ])('%j is refused where the controller is missing', (host, message) => {
-    const none = hostFacts({ cgroup: { version: 'none', controllers: [], swap: false } });
+    const none = hostFacts({ cgroup: { version: 'none', controllers: [], swap: false, ioWeight: false } });
     expect(() => plan(host, none)).toThrow(message);
   });
 
@@ -135,6 +134,12 @@ describe('planLimits()', () => {
     expect(settings({ Memory: 64 * MB }, host)).toEqual({ memory_max_bytes: 64 * MB });
     expect(plan({ Memory: 64 * MB }, host).warnings).toEqual([expect.stringContaining('Memory limited without swap.')]);
     expect(plan({ Memory: 64 * MB, MemorySwap: -1 }, host).warnings).toEqual([]);
+  });
+
+  test('a weight that the kernel does not have is dropped with a warning', () => {
+    const host = hostFacts({ cgroup: { ...V1.cgroup, ioWeight: false } });
+    expect(settings({ BlkioWeight: 500 }, host)).toEqual({});
+    expect(plan({ BlkioWeight: 500 }, host).warnings).toEqual([expect.stringContaining('Weight discarded.')]);
   });
 
   test('what v2 does not have is dropped with a warning', () => {

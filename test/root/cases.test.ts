@@ -1,0 +1,80 @@
+// Every case that can be run alone is run for real: the same intent whose plan is a golden text gives what the case says.
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RESERVED_UID } from '../../core/cli/place.ts';
+import { type Case, loadCases } from '../cases/load.ts';
+import { IMAGE, type PrivateEngine, startEngine } from '../kit/engine.ts';
+import { busyboxImage, dockerSave25 } from '../kit/image.ts';
+import { root, suite, tool } from '../kit/need.ts';
+
+const HIERARCHY = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 'v2' : 'v1';
+
+suite('cases, run for real', [root, tool('busybox', 'busybox-static')], () => {
+  let engine: PrivateEngine;
+  const folder = mkdtempSync(join(tmpdir(), 'berth-cases-'));
+  beforeAll(async () => {
+    chmodSync(folder, 0o755);
+    engine = await startEngine();
+    await engine.run(['sleep', '1000'], { name: 'donor', Hostname: 'donor', HostConfig: { IpcMode: 'shareable' } });
+  });
+  afterAll(async () => {
+    await engine?.[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true });
+  });
+  const cases = loadCases(folder);
+
+  test('most are run, and the others say why not', () => {
+    expect(cases.filter(({ run }) => run.skip === undefined).length).toBeGreaterThan(20);
+    expect(cases.filter(({ run }) => ![run.exit, run.refused, run.skip].some((given) => given !== undefined))).toEqual(
+      [],
+    );
+  });
+
+  for (const one of cases) {
+    const { run } = one;
+    const elsewhere = run.cgroup === undefined || run.cgroup === HIERARCHY ? undefined : `needs cgroup ${run.cgroup}`;
+    const why = run.skip ?? elsewhere;
+    test.skipIf(why !== undefined)(`${one.name}: ${why ?? one.about}`, async () => {
+      makeFiles(folder, one);
+      const Image = await imageOf(engine, one);
+      const { Id } = await engine.client.createContainer({ ...one.intent.body, Image }, {});
+      try {
+        if (run.refused !== undefined) {
+          await expect(engine.client.startContainer(Id)).rejects.toMatchObject({ code: run.refused });
+          return;
+        }
+        await engine.client.startContainer(Id);
+        const code = await engine.ended(Id);
+        const { out, err } = await engine.logs(Id);
+        expect({ code, out: run.stdout === undefined ? undefined : out }, err).toEqual({
+          code: run.exit,
+          out: run.stdout,
+        });
+      } finally {
+        await engine.client.removeContainer(Id, { force: true });
+      }
+    });
+  }
+});
+
+/** What the binds of the case need. Directories are the user's own, as in life: the container's root is that user there. */
+function makeFiles(folder: string, { files }: Case): void {
+  for (const [path, text] of Object.entries(files)) {
+    const at = join(folder, path);
+    if (text === 'directory') mkdirSync(at, { recursive: true });
+    else writeFileSync(at, text, { mode: 0o644 });
+    chownSync(at, RESERVED_UID, RESERVED_UID);
+  }
+}
+
+/** Busybox, or one made for the case where it says something of the image's configuration. */
+async function imageOf(engine: PrivateEngine, { name, image }: Case): Promise<string> {
+  if (Object.keys(image).length === 0) return IMAGE;
+  const { env: Env, entrypoint: Entrypoint, cmd: Cmd } = image;
+  const archive = dockerSave25([{ image: busyboxImage({ Env, Entrypoint, Cmd }), tags: [`case:${name}`] }]);
+  for await (const line of await engine.client.load(Readable.from([archive]), {})) expect(line.error).toBeUndefined();
+  return `case:${name}`;
+}
