@@ -90,13 +90,14 @@ export function lowerHardening(
   program.call(nr.SYS_prctl, [PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0], {
     step: 'clear ambient capabilities',
   });
+  // Before the capabilities: without a filter theirs is the last record in which anything but execve may stand.
+  if (user.noNewPrivileges) program.call(nr.SYS_prctl, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0], { step: 'set no_new_privs' });
   setCapabilities(program, user.capabilities, forFilter);
   for (let one = 0; one <= more.machine.lastCapability; one++)
     if (((ambient >> BigInt(one)) & 1n) === 1n)
       program.call(nr.SYS_prctl, [PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, one, 0, 0], {
         step: `raise ambient capability ${one}`,
       });
-  if (user.noNewPrivileges) program.call(nr.SYS_prctl, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0], { step: 'set no_new_privs' });
   if (!filtered) return;
   const filter = filterFor(more.machine.arch, bounding);
   const sockFprog = program.data(u64(filter.length / 8, 0), [[8, program.data(filter)]]);
