@@ -1,5 +1,5 @@
 // What plans need to know of this machine: from the helper's hello, and from files anybody may read.
-import { readFileSync, existsSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { hostname, release } from 'node:os';
 import { CgroupVersion, type HelloReply } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { CgroupHost, DeviceFact, HostFacts } from '../plan/facts.ts';
@@ -68,7 +68,7 @@ function cgroupHost(hello: HelloReply): CgroupHost {
       : facts?.version === CgroupVersion.CGROUP_VERSION_V2
         ? 'v2'
         : 'none';
-  return { version, controllers: facts?.controllers ?? [], swap: countsSwap(version) };
+  return { version, controllers: facts?.controllers ?? [], swap: countsSwap(version), ioWeight: hasIoWeight(version) };
 }
 
 /** v1 has a file for it at the hierarchy's root; v2 has one in every group but the root, so our own tells. */
@@ -77,6 +77,15 @@ function countsSwap(version: CgroupHost['version']): boolean {
   if (version === 'none') return false;
   const own = /^0::(.*)$/m.exec(readText('/proc/self/cgroup'))?.[1] ?? '/';
   return existsSync(`/sys/fs/cgroup${own}/memory.swap.max`) || readText('/proc/swaps').trim().split('\n').length > 1;
+}
+
+/** Which scheduler has weights depends on kernel and version; the groups there are tell. */
+function hasIoWeight(version: CgroupHost['version']): boolean {
+  const root = version === 'v1' ? '/sys/fs/cgroup/blkio' : '/sys/fs/cgroup';
+  const files = version === 'v1' ? ['blkio.weight', 'blkio.bfq.weight'] : ['io.weight'];
+  if (version === 'none' || !existsSync(root)) return false;
+  const groups = readdirSync(root, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return groups.some(({ name }) => files.some((file) => existsSync(`${root}/${name}/${file}`)));
 }
 
 /** Architectures with an interpreter that the kernel keeps open (flag F), so that it works inside a container. */
