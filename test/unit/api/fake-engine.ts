@@ -227,6 +227,7 @@ export function fakeEngine(known: readonly string[] = ['bb:1']): FakeEngine {
           printed: [],
           listeners: new Set(),
         };
+        if (exec.argv[0] === 'nope') exec.code = 127;
         if (exec.argv[0] === 'nope')
           throw new BerthError('program_not_found', 'exec: "nope": executable file not found in $PATH');
         const child = run(exec.argv, null, side);

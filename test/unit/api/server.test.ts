@@ -289,7 +289,12 @@ test('exec runs with its body read from an upgraded connection, in one piece or 
   expect((await ask('POST', `/exec/${detached}/start`, { Detach: true })).status).toBe(200);
   expect((await ask('POST', `/containers/${id}/exec`, { Cmd: [] })).value.message).toBe('No exec command specified');
   const missing = (await ask('POST', `/containers/${id}/exec`, { Cmd: ['nope'] })).value.Id;
-  expect((await ask('POST', `/exec/${missing}/start`, {})).status).toBe(400);
+  expect((await ask('POST', `/exec/${missing}/start`, {})).value).toContain(
+    'exec: "nope": executable file not found in $PATH\r\n',
+  );
+  expect((await ask('GET', `/exec/${missing}/json`)).value).toMatchObject({ ExitCode: 127 });
+  const missingInBackground = (await ask('POST', `/containers/${id}/exec`, { Cmd: ['nope'] })).value.Id;
+  expect((await ask('POST', `/exec/${missingInBackground}/start`, { Detach: true })).status).toBe(400);
   await ask('DELETE', `/containers/${id}?force=1`);
 });
 
