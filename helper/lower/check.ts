@@ -62,7 +62,7 @@ const INSIDE = calls(
   `${BOTH} ADD setsid sethostname setdomainname socket ioctl dup3 sendmsg fstatfs fchdir pivot_root close_range capset rt_sigaction rt_sigprocmask`,
 );
 const LAST = calls(
-  'execve writev exit_group rt_sigprocmask clone close_range capset rt_sigtimedwait kill waitid wait4 ADD setsid ioctl',
+  'execve writev exit_group prctl rt_sigprocmask clone close_range capset rt_sigtimedwait kill waitid wait4 ADD setsid ioctl',
 );
 /** Calls whose first argument is a descriptor that the second process works with. */
 const TAKES_DESCRIPTOR = calls(

@@ -93,6 +93,18 @@ const CASES: [string, CheckedLaunch, Partial<LaunchHost>][] = [
     { stdio: { kind: 'tty', socket: 33 } },
   ],
   ['no filter', planOf({ hardening: { ...full.hardening, seccomp: Seccomp.SECCOMP_UNCONFINED } }), {}],
+  [
+    'no filter, no new privileges and ambient capabilities',
+    planOf({
+      process: processOf(['sh'], {
+        uid: 1000,
+        noNewPrivileges: true,
+        capabilities: { bounding: 3n, effective: 1n, permitted: 1n, inheritable: 1n, ambient: 1n },
+      }),
+      hardening: { ...full.hardening, seccomp: Seccomp.SECCOMP_UNCONFINED },
+    }),
+    {},
+  ],
   ['no user namespace', planOf({ namespaces: without(CLONE_NEWUSER) }), { userNamespace: undefined, firstId: 0 }],
   [
     "a new time, the host's network and pids",
