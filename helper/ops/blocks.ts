@@ -20,6 +20,9 @@ export type Blocks = {
   storage: (principal: string) => number;
 };
 
+/** Where there is one id in all: it is everybody's root. */
+export const ONE_ID: Blocks = { take: () => 0, use: () => {}, free: () => {}, storage: () => 0 };
+
 /** First uid and number of blocks of a slot. Source: ARCHITECTURE, "Slots". */
 export function slotRange(slot: number): { first: number; count: number } {
   return slot === 0 ? { first: 0x70000000, count: 1024 } : { first: 0x74000000 + (slot - 1) * 0x800000, count: 128 };

@@ -14,6 +14,9 @@ export type CgroupHost = {
   readonly of: ReadonlyMap<Controller, string>;
 };
 
+/** A host whose groups are not ours to make: every limit is refused by name. */
+export const NO_CGROUPS: CgroupHost = { version: 0, parents: [], of: new Map() };
+
 /** Finds the hierarchies and makes our parent groups. Source: man 7 cgroups; v1, co-mounted, hybrid and v2. */
 export function openCgroups(name: string, mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): CgroupHost {
   const mounts = mountinfo.split('\n').map(parseMount);
@@ -25,7 +28,7 @@ export function openCgroups(name: string, mountinfo = readFileSync('/proc/self/m
   }
   if (v1.has('pids') || v1.has('memory')) return makeV1(v1);
   const unified = mounts.find((mount) => mount?.type === 'cgroup2');
-  return unified === undefined ? { version: 0, parents: [], of: new Map() } : makeV2(unified.point, name);
+  return unified === undefined ? NO_CGROUPS : makeV2(unified.point, name);
 }
 
 function parseMount(line: string): { point: string; type: string; options: string[] } | undefined {

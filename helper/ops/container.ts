@@ -15,6 +15,7 @@ import { Failed } from './failed.ts';
 import { joinedNamespaces, openNamespace, placeOf } from './joined.ts';
 import type { Order, Started, World } from './order.ts';
 import { type ContainerRecord, makeContainerDirectories } from './records.ts';
+import { openHere } from './seen.ts';
 import { start } from './start.ts';
 import { openStdio } from './stdio.ts';
 
@@ -88,7 +89,8 @@ async function startIt(world: World, order: Order<CheckedLaunch>, record: Contai
   const stdio = openStdio(verb.stdio, { open, undo });
   const cgroups = openGroups(world.cgroups, verb.id, open);
   const idmap = await openBindMap(world, order, at);
-  const binds = new Map(order.fds.map((descriptor, i): [number, BindSource] => [i, { descriptor, idmap }]));
+  const fds = world.machine.rootless ? order.fds.map((fd) => open.adopt(openHere(fd), closeSync)) : order.fds;
+  const binds = new Map(fds.map((descriptor, i): [number, BindSource] => [i, { descriptor, idmap }]));
   const host = {
     machine: world.machine,
     userNamespace: await openUsers(world, verb, at),

@@ -1,8 +1,10 @@
 // What the kernel says of a descriptor that a user passed. Nothing is looked up by a path of the user's: the facts are the descriptor's own, and
 // the mount that is made later is a clone of this very descriptor. A FUSE file system is answered by a program of some user's, who could keep
 // the helper waiting: its files are refused before they are asked anything.
-import { fstatSync, readFileSync, readlinkSync, statfsSync } from 'node:fs';
+import { closeSync, fstatSync, readFileSync, readlinkSync, statfsSync } from 'node:fs';
 import type { SeenFile } from '../../proto/policy/seen.ts';
+import { O_PATH } from '../../proto/abi/fcntl.ts';
+import { openPath } from '../sys/files.ts';
 import { Failed } from './failed.ts';
 
 /** Facts of a passed descriptor. Throws Failed for what lies on FUSE or is not there any more. */
@@ -24,6 +26,16 @@ export function seeFile(fd: number): SeenFile {
     mode: Number(stat.mode),
     isDirectory: stat.isDirectory(),
   };
+}
+
+/** The same file in our own mount namespace, which in a user namespace is a copy of the one it was opened in. Rootless: it is the user's own path. */
+export function openHere(fd: number): number {
+  const path = readlinkSync(`/proc/self/fd/${fd}`);
+  const here = openPath(path, O_PATH);
+  const [there, own] = [fstatSync(fd, { bigint: true }), fstatSync(here, { bigint: true })];
+  if (there.dev === own.dev && there.ino === own.ino) return here;
+  closeSync(here);
+  throw new Failed('open a bind source', `${path} is another file by now`);
 }
 
 /** The file system type of a mount of our namespace; undefined for one of another namespace. */

@@ -71,7 +71,7 @@ export function newWorker(machine: Machine, program: WorkerProgram, firstId: num
       machine,
       userNamespace,
       shown: shownTo(program, keep),
-      process: processOf(program, job),
+      process: processOf(program, job, machine.rootless),
       descriptors: passed,
     };
     const status = pipe2();
@@ -103,9 +103,9 @@ function shownTo(program: WorkerProgram, keep: (fd: number) => number): Shown[] 
 // chown, dac_override, fowner, fsetid within the worker's own user namespace.
 const UNPACKING = 0b11011n;
 
-function processOf(program: WorkerProgram, job: Job): CheckedProcess {
+function processOf(program: WorkerProgram, job: Job, rootless: boolean): CheckedProcess {
   const caps = job.mode === 'unpack' ? UNPACKING : 0n;
-  const id = job.mode === 'unpack' ? 0 : 1;
+  const id = job.mode === 'unpack' || rootless ? 0 : 1;
   const limit = (resource: Resource, most: number) => ({ resource, soft: BigInt(most), hard: BigInt(most) });
   return {
     argv: ['/node', `/berth/${program.script}`, job.mode, ...job.args],
@@ -122,7 +122,7 @@ function processOf(program: WorkerProgram, job: Job): CheckedProcess {
     ],
     capabilities: { bounding: caps, effective: caps, permitted: caps, inheritable: 0n, ambient: 0n },
     noNewPrivileges: true,
-    oomScoreAdj: 500,
+    oomScoreAdj: rootless ? 0 : 500,
     umask: 0o022,
   };
 }

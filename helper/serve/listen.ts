@@ -12,6 +12,7 @@ import {
 } from '@grpc/grpc-js';
 import type { Peer } from '../gate/verdict.ts';
 import { peerOf } from '../sys/sockets.ts';
+import { outsideIds } from './rootless.ts';
 
 const CONNECTIONS_PER_UID = 32;
 const STREAMS_PER_CONNECTION = 128;
@@ -60,13 +61,19 @@ const deadline: ServerInterceptor = (_method, call) =>
     },
   });
 
+/** In a user namespace of one id that is the user himself; everybody else has the id of nobody. */
+function outsidePeer(peer: Accepted['peer']): Accepted['peer'] {
+  const outside = outsideIds();
+  return outside !== undefined && peer.uid === 0 ? { pid: peer.pid, ...outside } : peer;
+}
+
 /** Listens on the path for everybody; connections over the limit of a uid are closed at once. */
 export function listen(path: string, take: (accepted: Accepted) => void): Promise<NetServer> {
   const open = new Map<number, number>();
   const server = createServer({ pauseOnConnect: true }, (socket) => {
     socket.on('error', () => socket.destroy());
     const fd = (socket as unknown as { _handle: { fd: number } })._handle.fd;
-    const { pid, uid, gid } = peerOf(fd);
+    const { pid, uid, gid } = outsidePeer(peerOf(fd));
     const count = (open.get(uid) ?? 0) + 1;
     if (count > CONNECTIONS_PER_UID) {
       socket.destroy();

@@ -5,6 +5,7 @@ import { makeDirectory } from '../ops/files.ts';
 import { openExits } from '../watch/exits.ts';
 import { runHelper } from './helper.ts';
 import { keptArguments, type Options, readOptions } from './options.ts';
+import { enterUserNamespace, outsideIds } from './rootless.ts';
 import { lockSlot } from './slot.ts';
 
 /** Under this number the keeper keeps the slot's lock. */
@@ -13,10 +14,13 @@ const SLOT_KEPT = 1024;
 /** Makes the instance's directories, takes its slot and becomes the keeper. */
 function bootstrap(options: Options): never {
   const { paths } = options;
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  if (uid !== 0) enterUserNamespace(uid, gid);
+  const rootless = outsideIds() !== undefined;
   for (const path of [paths.run, paths.users]) makeDirectory(path, 0o755);
   for (const path of [paths.helper, paths.audit]) makeDirectory(path);
   makeDirectory(paths.etc, 0o755);
-  const { fd } = lockSlot(paths, options.slot, options.stateDir === undefined ? 0 : 1);
+  const { fd } = lockSlot(paths, { slot: options.slot, rootless, isSystem: options.stateDir === undefined });
   rmSync(`${paths.run}/helper.json`, { force: true }); // of one that was killed
   return becomeKeeper({
     ...asKeeper(options),

@@ -11,6 +11,7 @@ import type { Ticket } from './lane.ts';
 import { peerOfCall } from './listen.ts';
 import type { Taken } from './look.ts';
 import { type Asked, type Outcome, type Performer, perform, StateForbids } from './perform.ts';
+import { outsideIds } from './rootless.ts';
 import { snapshots } from './snapshots.ts';
 
 const PENDING_PER_UID = 64;
@@ -73,7 +74,7 @@ function makeHomes(homes: readonly string[], uid: number, gid: number): void {
   for (const home of homes) {
     try {
       mkdirSync(`${home}/${uid}`, { mode: 0o700 });
-      chownSync(`${home}/${uid}`, uid, gid);
+      if (outsideIds() === undefined) chownSync(`${home}/${uid}`, uid, gid);
     } catch (error) {
       if ((error as { code?: string }).code !== 'EEXIST') throw error;
     }

@@ -11,21 +11,25 @@ import type { Paths } from './paths.ts';
 const SLOTS = '/run/berth.slots';
 const SLOT_MAX = 23;
 
-/** Locks the slot that is asked for, else the instance's earlier one, else the lowest free one from `least`. Throws with one line where none is free. */
-export function lockSlot(paths: Paths, asked: number | undefined, least: 0 | 1): { slot: number; fd: number } {
+/** A rootless instance has slots of its own, and takes the first; the system instance has 0, others from 1. */
+export type Asked = { readonly slot: number | undefined; readonly rootless: boolean; readonly isSystem: boolean };
+
+/** Locks the slot that is asked for, else the instance's earlier one, else the lowest free one. Throws with one line where none is free. */
+export function lockSlot(paths: Paths, asked: Asked): { slot: number; fd: number } {
   const earlier = readText(paths.slot)?.trim();
-  const wanted = asked ?? (earlier ? Number(earlier) : undefined);
-  const last = least === 0 ? 0 : SLOT_MAX;
-  const candidates = wanted === undefined ? Array.from({ length: last - least + 1 }, (_, i) => least + i) : [wanted];
-  makeDirectory(SLOTS, 0o755);
+  const wanted = asked.slot ?? (earlier ? Number(earlier) : undefined);
+  const free = asked.isSystem || asked.rootless ? [0] : Array.from({ length: SLOT_MAX }, (_, i) => i + 1);
+  const candidates = wanted === undefined ? free : [wanted];
+  const slots = asked.rootless ? `${paths.helper}/slots` : SLOTS;
+  makeDirectory(slots, 0o755);
   for (const slot of candidates) {
-    const fd = tryLock(`${SLOTS}/${slot}`);
+    const fd = tryLock(`${slots}/${slot}`);
     if (fd === undefined) continue;
     if (earlier !== String(slot)) writeDurably(paths.slot, String(slot));
     return { slot, fd };
   }
   throw new Error(
-    `slot ${candidates.join(', ')} of this machine is in use (${SLOTS}): stop the other instance with \`berth system down\``,
+    `slot ${candidates.join(', ')} of this machine is in use (${slots}): stop the other instance with \`berth system down\``,
   );
 }
 

@@ -5,9 +5,9 @@ import { dirname, join } from 'node:path';
 import { ARCH } from '../launch/child.ts';
 import { newSeedNamespace, newStoreNamespace } from '../launch/namespaces.ts';
 import type { Machine } from '../lower/host.ts';
-import { openBlocks } from '../ops/blocks.ts';
+import { ONE_ID, openBlocks } from '../ops/blocks.ts';
 import { freeze, killAll } from '../ops/cgroup.ts';
-import { openCgroups } from '../ops/cgroup-host.ts';
+import { NO_CGROUPS, openCgroups } from '../ops/cgroup-host.ts';
 import { findImageForm } from '../ops/image-form.ts';
 import { openImages } from '../ops/images.ts';
 import { openLayers } from '../ops/layers.ts';
@@ -16,6 +16,7 @@ import { openRecords } from '../ops/records.ts';
 import { newWorker, type WorkerProgram } from '../ops/worker.ts';
 import type { Living } from './living.ts';
 import type { Paths } from './paths.ts';
+import { outsideIds } from './rootless.ts';
 
 /** No principal can have this name: the uids of layer workers. */
 const WORKER = '(worker)';
@@ -25,22 +26,23 @@ export type Opening = { readonly paths: Paths; readonly slot: number; readonly l
 
 /** Opens everything the ops work on. */
 export async function openWorld({ paths, slot, living }: Opening): Promise<World> {
+  const rootless = outsideIds() !== undefined;
   const machine: Machine = {
     arch: ARCH,
-    rootless: process.getuid?.() !== 0,
+    rootless,
     lastCapability: Number(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8')),
-    seedNamespace: newSeedNamespace(false),
+    seedNamespace: newSeedNamespace(rootless),
     storeNamespace: newStoreNamespace(),
   };
-  const blocks = openBlocks(`${paths.helper}/blocks`, slot);
+  const blocks = rootless ? ONE_ID : openBlocks(`${paths.helper}/blocks`, slot);
   const workerId = blocks.take(WORKER, 1);
   const worker = newWorker(machine, workerProgram(process.argv[1] ?? ''), workerId);
   const layers = openLayers(paths.helper);
   layers.seal(true);
-  const { rootless, storeNamespace } = machine;
+  const { storeNamespace } = machine;
   const form = await findImageForm({ root: paths.helper, storeNamespace, worker });
   const images = openImages({ root: paths.helper, layers, worker, storeNamespace, form, workerId, rootless });
-  const cgroups = openCgroups(slot === 0 ? 'berth' : `berth-${slot}`);
+  const cgroups = rootless ? NO_CGROUPS : openCgroups(slot === 0 ? 'berth' : `berth-${slot}`);
   const records = openRecords(`${paths.helper}/containers`);
   return { machine, cgroups, blocks, records, layers, images, worker, pidfdOf: living.pidfdOf };
 }

@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
+  chownSync,
   closeSync,
   constants,
   existsSync,
@@ -56,19 +57,22 @@ export type Client = {
 const READY_MS = 20_000;
 const keys = new Map<string, KeyFile>();
 
-/** Starts one; `env` is added to the environment; `directory` is that of one whose processes are gone. */
+/** Starts one; `env` is added to the environment; `directory` is that of one whose processes are gone; `uid` runs it rootless. */
 export async function startHelper(
   env: Readonly<Record<string, string>> = {},
   directory = newDirectory(),
+  uid = 0,
 ): Promise<PrivateHelper> {
   rmSync(join(directory, 'run/helper.json'), { force: true });
   const logFile = join(directory, 'helper.log');
   const log = openSync(logFile, 'a');
   const script = new URL('../../helper/serve/main.ts', import.meta.url).pathname;
+  if (uid !== 0) chownSync(directory, uid, uid);
   const child = spawn(process.execPath, [script, '--state-dir', directory], {
     stdio: ['ignore', log, log],
     env: { ...process.env, ...env },
     detached: true,
+    ...(uid === 0 ? {} : { uid, gid: uid }),
   });
   closeSync(log);
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
