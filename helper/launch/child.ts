@@ -4,26 +4,10 @@
 import { closeSync, fchmodSync, writeSync } from 'node:fs';
 import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
 import { EINVAL } from '../../proto/abi/errno.ts';
-import {
-  AT_EMPTY_PATH,
-  F_ADD_SEALS,
-  F_SEAL_EXEC,
-  F_SEAL_GROW,
-  F_SEAL_SEAL,
-  F_SEAL_SHRINK,
-  F_SEAL_WRITE,
-  F_SETFD,
-} from '../../proto/abi/fcntl.ts';
+import * as files from '../../proto/abi/fcntl.ts';
 import { MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_NOEXEC_SEAL } from '../../proto/abi/memfd.ts';
 import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../proto/abi/mman.ts';
-import {
-  CLONE_ARGS_SIZE_VER2,
-  CLONE_CLEAR_SIGHAND,
-  CLONE_INTO_CGROUP,
-  CLONE_PIDFD,
-  CLONE_VFORK,
-  CLONE_VM,
-} from '../../proto/abi/sched.ts';
+import * as sched from '../../proto/abi/sched.ts';
 import { SIGCHLD } from '../../proto/abi/signal.ts';
 import * as nr from '../../proto/abi/unistd.ts';
 import { encodeProgram } from '../lower/encode.ts';
@@ -51,12 +35,12 @@ export function sealedMemfd(name: string, bytes: Uint8Array, mode: 0 | 0o500 | 0
   const fd = createMemfd(name, executable);
   writeSync(fd, bytes);
   if (executable) fchmodSync(fd, mode); // before sealing: F_SEAL_EXEC freezes these bits
-  const seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+  const seals = files.F_SEAL_SEAL | files.F_SEAL_SHRINK | files.F_SEAL_GROW | files.F_SEAL_WRITE;
   try {
-    fcntl(fd, F_ADD_SEALS, seals | (executable ? F_SEAL_EXEC : 0));
+    fcntl(fd, files.F_ADD_SEALS, seals | (executable ? files.F_SEAL_EXEC : 0));
   } catch (error) {
     if (!(error instanceof SysError) || error.errno !== EINVAL) throw error;
-    fcntl(fd, F_ADD_SEALS, seals); // before Linux 6.3
+    fcntl(fd, files.F_ADD_SEALS, seals); // before Linux 6.3
   }
   return fd;
 }
@@ -100,17 +84,19 @@ export function theLauncher(): Launcher {
 }
 
 /** What the child does before it is the launcher: closes (on execution) all that the program does not name, and executes. */
-function beforeLauncher(program: Program, files: { program: number; launcher: number }): Program {
+function beforeLauncher(program: Program, memfds: { program: number; launcher: number }): Program {
   const before = createProgram(program.status);
   before.call(nr.SYS_close_range, [1, 0xffffffff, CLOSE_RANGE_CLOEXEC], { step: 'close other descriptors' });
   for (const descriptor of program.descriptors)
-    before.call(nr.SYS_fcntl, [descriptor, F_SETFD, 0], { step: `keep descriptor ${descriptor}` });
+    before.call(nr.SYS_fcntl, [descriptor, files.F_SETFD, 0], { step: `keep descriptor ${descriptor}` });
   // In all three places, so that nothing the program opens is overwritten when standard input and output are put there.
   for (const place of [0, 1, 2])
     if (!program.descriptors.has(place))
-      before.call(nr.SYS_dup3, [files.program, place, 0], { step: 'pass the program' });
+      before.call(nr.SYS_dup3, [memfds.program, place, 0], { step: 'pass the program' });
   const nothing = before.strings([]);
-  before.call(nr.SYS_execveat, [files.launcher, '', nothing, nothing, AT_EMPTY_PATH], { step: 'execute the launcher' });
+  before.call(nr.SYS_execveat, [memfds.launcher, '', nothing, nothing, files.AT_EMPTY_PATH], {
+    step: 'execute the launcher',
+  });
   return before;
 }
 
@@ -128,16 +114,17 @@ export function startChild(program: Program, { flags = 0, cgroup }: StartOptions
       throw new SysError('clone3', 'too many descriptors', EINVAL);
     arena.view.fill(0, 0, PROGRAM_AT);
     arena.view.set(before, PROGRAM_AT);
-    const args = new BigUint64Array(CLONE_ARGS_SIZE_VER2 / 8);
-    args[0] = BigInt(CLONE_VM | CLONE_VFORK | CLONE_PIDFD) | BigInt(flags >>> 0) | CLONE_CLEAR_SIGHAND;
-    if (cgroup !== undefined) args[0] |= CLONE_INTO_CGROUP;
+    const args = new BigUint64Array(sched.CLONE_ARGS_SIZE_VER2 / 8);
+    args[0] =
+      BigInt(sched.CLONE_VM | sched.CLONE_VFORK | sched.CLONE_PIDFD) | BigInt(flags >>> 0) | sched.CLONE_CLEAR_SIGHAND;
+    if (cgroup !== undefined) args[0] |= sched.CLONE_INTO_CGROUP;
     args[1] = arena.address + BigInt(PIDFD_AT);
     args[4] = BigInt(SIGCHLD); // also that of a later CLONE_PARENT child
     args[5] = arena.address + BigInt(ARENA_BYTES - STACK_BYTES);
     args[6] = BigInt(STACK_BYTES);
     args[10] = BigInt(cgroup ?? 0);
     arena.view.set(new Uint8Array(args.buffer));
-    const pid = Number(clone(arena.address, CLONE_ARGS_SIZE_VER2, arena.address + BigInt(PROGRAM_AT)));
+    const pid = Number(clone(arena.address, sched.CLONE_ARGS_SIZE_VER2, arena.address + BigInt(PROGRAM_AT)));
     if (pid < 0) throw new SysError('clone3', 'a new process', -pid);
     return { pid, pidfd: arena.view.readInt32LE(PIDFD_AT) };
   } finally {

@@ -6,20 +6,12 @@ import { ECHILD } from '../../proto/abi/errno.ts';
 import { AT_FDCWD, F_SETFD, O_CLOEXEC, O_RDWR } from '../../proto/abi/fcntl.ts';
 import { PR_SET_CHILD_SUBREAPER } from '../../proto/abi/prctl.ts';
 import { RLIMIT_NOFILE } from '../../proto/abi/resource.ts';
-import {
-  CLONE_ARGS_SIZE_VER2,
-  CLONE_FILES,
-  CLONE_FS,
-  CLONE_PARENT_SETTID,
-  CLONE_SIGHAND,
-  CLONE_THREAD,
-  CLONE_VM,
-} from '../../proto/abi/sched.ts';
+import * as sched from '../../proto/abi/sched.ts';
 import { SIG_SETMASK, SIGCHLD, SIGSET_BYTES, SIGTERM } from '../../proto/abi/signal.ts';
 import { CMSGHDR_BYTES, MSG_CMSG_CLOEXEC, MSGHDR_BYTES } from '../../proto/abi/socket.ts';
 import { CLOCK_BOOTTIME } from '../../proto/abi/time.ts';
 import * as nr from '../../proto/abi/unistd.ts';
-import { P_ALL, SI_PID_AT, SI_STATUS_AT, SIGINFO_BYTES, WEXITED, WNOWAIT } from '../../proto/abi/wait.ts';
+import * as waiting from '../../proto/abi/wait.ts';
 import { FIELD, PROGRAM_BASE } from '../lower/encode.ts';
 import { lowerUndumpable } from '../lower/namespaces.ts';
 import {
@@ -48,7 +40,7 @@ export type KeeperPlan = {
 };
 
 /** Bytes of an entry in the file of exits: siginfo_t, then the boot clock's seconds and nanoseconds. */
-const ENTRY_BYTES = SIGINFO_BYTES + 16;
+const ENTRY_BYTES = waiting.SIGINFO_BYTES + 16;
 const DESCRIPTORS_MAX = 1 << 20;
 /** Between the helper's end and its next start, so that one that cannot start does not eat a processor. */
 const RESTART_NS = 200_000_000;
@@ -67,8 +59,20 @@ export function keeperProgram(plan: KeeperPlan): Program {
     ignore: true,
   });
   const holder = newLabel();
-  const thread = u64(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-  program.call(nr.SYS_clone3, [program.data(thread), CLONE_ARGS_SIZE_VER2], { on: [0, holder] });
+  const thread = u64(
+    sched.CLONE_VM | sched.CLONE_FS | sched.CLONE_FILES | sched.CLONE_SIGHAND | sched.CLONE_THREAD,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+  );
+  program.call(nr.SYS_clone3, [program.data(thread), sched.CLONE_ARGS_SIZE_VER2], { on: [0, holder] });
   waitForChildren(program, plan);
   program.here(holder);
   holdDescriptors(program, plan.sockets[0]);
@@ -85,15 +89,18 @@ function waitForChildren(program: Program, plan: KeeperPlan): void {
     newLabel(),
   ];
   const entry = program.data(new Uint8Array(ENTRY_BYTES));
-  const pid = wordOf(entry, SI_PID_AT);
+  const pid = wordOf(entry, waiting.SI_PID_AT);
   program.here(start);
   const helperPid: Slot = { kind: 'slot', label: isHelper, field: FIELD.match };
-  const fork = program.data(u64(CLONE_PARENT_SETTID, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0), [[24, helperPid]]);
-  program.call(nr.SYS_clone3, [fork, CLONE_ARGS_SIZE_VER2], { ignore: true, on: [0, child] });
+  const fork = program.data(u64(sched.CLONE_PARENT_SETTID, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, 0), [[24, helperPid]]);
+  program.call(nr.SYS_clone3, [fork, sched.CLONE_ARGS_SIZE_VER2], { ignore: true, on: [0, child] });
 
   program.here(wait);
-  program.call(nr.SYS_waitid, [P_ALL, 0, entry, WEXITED | WNOWAIT, 0], { ignore: true, on: [-ECHILD, pause] });
-  program.call(nr.SYS_clock_gettime, [CLOCK_BOOTTIME, within(entry, SIGINFO_BYTES)], { ignore: true });
+  program.call(nr.SYS_waitid, [waiting.P_ALL, 0, entry, waiting.WEXITED | waiting.WNOWAIT, 0], {
+    ignore: true,
+    on: [-ECHILD, pause],
+  });
+  program.call(nr.SYS_clock_gettime, [CLOCK_BOOTTIME, within(entry, waiting.SIGINFO_BYTES)], { ignore: true });
   program.call(nr.SYS_write, [plan.exits, entry, ENTRY_BYTES], { ignore: true });
   program.call(nr.SYS_wait4, [pid, 0, 0, 0], { ignore: true });
   program.here(isHelper);
@@ -103,7 +110,7 @@ function waitForChildren(program: Program, plan: KeeperPlan): void {
   program.here(helperEnded);
   const restart = newLabel();
   const cleanly = newLabel();
-  program.call(ADD, [wordOf(entry, SI_STATUS_AT), 0], { on: [0, cleanly] }); // a signal's number is never 0
+  program.call(ADD, [wordOf(entry, waiting.SI_STATUS_AT), 0], { on: [0, cleanly] }); // a signal's number is never 0
   program.jump(restart);
   program.here(cleanly);
   program.call(nr.SYS_exit_group, [0]);

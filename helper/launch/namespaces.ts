@@ -2,15 +2,7 @@
 // are mounted. Each is made by a small program that then only waits to be killed, and would end by itself should the helper not come to that.
 import { closeSync, readSync, writeFileSync } from 'node:fs';
 import { AT_FDCWD, O_CLOEXEC } from '../../proto/abi/fcntl.ts';
-import {
-  MNT_DETACH,
-  MOUNT_ATTR_NODEV,
-  MOUNT_ATTR_NOEXEC,
-  MOUNT_ATTR_NOSUID,
-  MOUNT_ATTR_RDONLY,
-  MS_PRIVATE,
-  MS_REC,
-} from '../../proto/abi/mount.ts';
+import * as mnt from '../../proto/abi/mount.ts';
 import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
 import { SIGKILL, SIGSET_BYTES } from '../../proto/abi/signal.ts';
 import { S_IFCHR, S_IFREG } from '../../proto/abi/stat.ts';
@@ -69,13 +61,13 @@ function holdNamespace(make: (program: Program) => void, options: StartOptions, 
   }
 }
 
-const QUIET = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+const QUIET = mnt.MOUNT_ATTR_NOSUID | mnt.MOUNT_ATTR_NODEV | mnt.MOUNT_ATTR_NOEXEC;
 const STEP = 'make a mount namespace';
 
 /** Leaves the process in a mount namespace of its own that holds a small tmpfs and nothing else; `fill` may add to it before the host's are gone. */
 function newRoot(program: Program, fill: (root: ReturnType<typeof newFilesystem>) => void): void {
   program.call(nr.SYS_unshare, [CLONE_NEWNS], { step: STEP });
-  program.call(nr.SYS_mount, [0, '/', 0, MS_REC | MS_PRIVATE, 0], { step: STEP });
+  program.call(nr.SYS_mount, [0, '/', 0, mnt.MS_REC | mnt.MS_PRIVATE, 0], { step: STEP });
   program.call(nr.SYS_umask, [0]);
   const settings: Setting[] = [
     ['size', '1m'],
@@ -85,13 +77,13 @@ function newRoot(program: Program, fill: (root: ReturnType<typeof newFilesystem>
   const root = newFilesystem(program, {
     type: 'tmpfs',
     settings,
-    attributes: MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
+    attributes: mnt.MOUNT_ATTR_NOSUID | mnt.MOUNT_ATTR_NOEXEC,
     step: STEP,
   });
   fill(root);
   program.call(nr.SYS_fchdir, [root], { step: STEP });
   program.call(nr.SYS_pivot_root, ['.', '.'], { step: STEP });
-  program.call(nr.SYS_umount2, ['.', MNT_DETACH], { step: STEP });
+  program.call(nr.SYS_umount2, ['.', mnt.MNT_DETACH], { step: STEP });
 }
 
 /**
@@ -148,7 +140,7 @@ export async function attachImage({ storeNamespace, name, source, devices }: Ima
     ...devices.map((device): Setting => ['device', device]),
     ['ro', true],
   ];
-  const attributes = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
+  const attributes = mnt.MOUNT_ATTR_RDONLY | mnt.MOUNT_ATTR_NODEV;
   const image = newFilesystem(program, { type: 'erofs', settings, attributes, step });
   program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
   program.call(nr.SYS_mkdirat, [AT_FDCWD, `/${name}`, 0o755], { step });
@@ -163,7 +155,7 @@ export async function detachImage(storeNamespace: number, name: string): Promise
   const program = createProgram(status[1]);
   const step = 'unmount the image';
   program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
-  program.call(nr.SYS_umount2, [`/${name}`, MNT_DETACH], { step });
+  program.call(nr.SYS_umount2, [`/${name}`, mnt.MNT_DETACH], { step });
   program.call(nr.SYS_unlinkat, [AT_FDCWD, `/${name}`, AT_REMOVEDIR], { step });
   program.call(nr.SYS_exit_group, [0]);
   return await runToEnd(program, status);

@@ -1,35 +1,8 @@
 // Shapes of calls that several files need. Paths are opened with openat2 and a rule that keeps them where they belong: openWithin for our own file
 // systems (no links, no other mount), openInRoot for the container's (links may lead anywhere, but not out of the root, and not through /proc's).
-import {
-  AT_EMPTY_PATH,
-  AT_FDCWD,
-  AT_RECURSIVE,
-  O_CLOEXEC,
-  O_DIRECTORY_OF,
-  O_PATH,
-  O_WRONLY,
-} from '../../proto/abi/fcntl.ts';
-import {
-  FSCONFIG_CMD_CREATE,
-  FSCONFIG_SET_FD,
-  FSCONFIG_SET_FLAG,
-  FSCONFIG_SET_STRING,
-  FSMOUNT_CLOEXEC,
-  FSOPEN_CLOEXEC,
-  MOUNT_ATTR_SIZE_VER0,
-  MOVE_MOUNT_F_EMPTY_PATH,
-  MOVE_MOUNT_T_EMPTY_PATH,
-  OPEN_TREE_CLOEXEC,
-  OPEN_TREE_CLONE,
-} from '../../proto/abi/mount.ts';
-import {
-  OPEN_HOW_BYTES,
-  RESOLVE_BENEATH,
-  RESOLVE_IN_ROOT,
-  RESOLVE_NO_MAGICLINKS,
-  RESOLVE_NO_SYMLINKS,
-  RESOLVE_NO_XDEV,
-} from '../../proto/abi/openat2.ts';
+import * as fcntl from '../../proto/abi/fcntl.ts';
+import * as mnt from '../../proto/abi/mount.ts';
+import * as how from '../../proto/abi/openat2.ts';
 import * as nr from '../../proto/abi/unistd.ts';
 import { type Argument, type Label, type Program, type Result, u64 } from './program.ts';
 
@@ -43,29 +16,29 @@ type Open = {
   readonly on?: readonly [number, Label];
 };
 
-function openat2(program: Program, { at, path, flags = O_PATH, step, on }: Open, resolve: number): Result {
-  const how = program.data(u64(flags | O_CLOEXEC, 0, resolve));
-  return program.call(nr.SYS_openat2, [at, path, how, OPEN_HOW_BYTES], on === undefined ? { step } : { step, on });
+function openat2(program: Program, { at, path, flags = fcntl.O_PATH, step, on }: Open, resolve: number): Result {
+  const open = program.data(u64(flags | fcntl.O_CLOEXEC, 0, resolve));
+  return program.call(nr.SYS_openat2, [at, path, open, how.OPEN_HOW_BYTES], on === undefined ? { step } : { step, on });
 }
 
 /** Opens beneath a directory of our own: no symbolic link, no way up, no mount on the way. */
 export function openWithin(program: Program, open: Open): Result {
-  return openat2(program, open, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+  return openat2(program, open, how.RESOLVE_BENEATH | how.RESOLVE_NO_SYMLINKS | how.RESOLVE_NO_XDEV);
 }
 
 /** Opens in the container's root: what points out of it points back into it, magic links of /proc are refused. */
 export function openInRoot(program: Program, open: Open): Result {
-  return openat2(program, open, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  return openat2(program, open, how.RESOLVE_IN_ROOT | how.RESOLVE_NO_MAGICLINKS);
 }
 
 /** Opens an absolute path of ours: in the seed, or the process's own files in the host's /proc before anything is joined. */
 export function openOurs(program: Program, open: Omit<Open, 'at'>): Result {
-  return openat2(program, { ...open, at: AT_FDCWD }, RESOLVE_NO_MAGICLINKS);
+  return openat2(program, { ...open, at: fcntl.AT_FDCWD }, how.RESOLVE_NO_MAGICLINKS);
 }
 
 /** Flags for a directory that is only walked through. */
 export function directoryFlags(arch: nr.Arch): number {
-  return O_PATH | O_DIRECTORY_OF[arch];
+  return fcntl.O_PATH | fcntl.O_DIRECTORY_OF[arch];
 }
 
 export type Setting = readonly [key: string, value: string | Argument | true];
@@ -78,16 +51,16 @@ export type Filesystem = {
 
 /** Makes a file system as a detached mount. Settings are strings, descriptors or flags, one at a time: nothing in them can be taken for another. */
 export function newFilesystem(program: Program, { type, settings, attributes, step }: Filesystem): Result {
-  const context = program.call(nr.SYS_fsopen, [type, FSOPEN_CLOEXEC], { step });
+  const context = program.call(nr.SYS_fsopen, [type, mnt.FSOPEN_CLOEXEC], { step });
   for (const [key, value] of settings) {
     const what = { step: `${step}: ${key}` };
-    if (value === true) program.call(nr.SYS_fsconfig, [context, FSCONFIG_SET_FLAG, key, 0, 0], what);
+    if (value === true) program.call(nr.SYS_fsconfig, [context, mnt.FSCONFIG_SET_FLAG, key, 0, 0], what);
     else if (typeof value === 'string')
-      program.call(nr.SYS_fsconfig, [context, FSCONFIG_SET_STRING, key, value, 0], what);
-    else program.call(nr.SYS_fsconfig, [context, FSCONFIG_SET_FD, key, 0, value], what);
+      program.call(nr.SYS_fsconfig, [context, mnt.FSCONFIG_SET_STRING, key, value, 0], what);
+    else program.call(nr.SYS_fsconfig, [context, mnt.FSCONFIG_SET_FD, key, 0, value], what);
   }
-  program.call(nr.SYS_fsconfig, [context, FSCONFIG_CMD_CREATE, 0, 0, 0], { step });
-  const mount = program.call(nr.SYS_fsmount, [context, FSMOUNT_CLOEXEC, attributes], { step });
+  program.call(nr.SYS_fsconfig, [context, mnt.FSCONFIG_CMD_CREATE, 0, 0, 0], { step });
+  const mount = program.call(nr.SYS_fsmount, [context, mnt.FSMOUNT_CLOEXEC, attributes], { step });
   close(program, context);
   return mount;
 }
@@ -97,7 +70,10 @@ type Clone = { readonly at: Argument; readonly path?: string; readonly recursive
 /** A detached copy of the mount at a place (or of the directory or file there). */
 export function cloneMount(program: Program, { at, path = '', recursive = false, step }: Clone): Result {
   const flags =
-    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0) | (path === '' ? AT_EMPTY_PATH : 0);
+    mnt.OPEN_TREE_CLONE |
+    mnt.OPEN_TREE_CLOEXEC |
+    (recursive ? fcntl.AT_RECURSIVE : 0) |
+    (path === '' ? fcntl.AT_EMPTY_PATH : 0);
   return program.call(nr.SYS_open_tree, [at, path, flags], { step });
 }
 
@@ -111,23 +87,25 @@ type Attributes = {
 /** Sets attributes of a mount. */
 export function setAttributes(program: Program, mount: Argument, more: Attributes & { step: string }): void {
   const attributes = program.data(u64(more.set, 0, more.propagation ?? 0, more.userNamespace ?? 0));
-  const flags = AT_EMPTY_PATH | (more.recursive ? AT_RECURSIVE : 0);
-  program.call(nr.SYS_mount_setattr, [mount, '', flags, attributes, MOUNT_ATTR_SIZE_VER0], { step: more.step });
+  const flags = fcntl.AT_EMPTY_PATH | (more.recursive ? fcntl.AT_RECURSIVE : 0);
+  program.call(nr.SYS_mount_setattr, [mount, '', flags, attributes, mnt.MOUNT_ATTR_SIZE_VER0], { step: more.step });
 }
 
 /** Attaches a detached mount onto what a descriptor refers to. */
 export function attach(program: Program, mount: Argument, { target, step }: { target: Argument; step: string }): void {
-  program.call(nr.SYS_move_mount, [mount, '', target, '', MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH], { step });
+  program.call(nr.SYS_move_mount, [mount, '', target, '', mnt.MOVE_MOUNT_F_EMPTY_PATH | mnt.MOVE_MOUNT_T_EMPTY_PATH], {
+    step,
+  });
 }
 
 /** Attaches a detached mount at a path of the seed (or of the store's namespace), which nobody but the helper writes to. */
 export function attachAt(program: Program, mount: Argument, { path, step }: { path: string; step: string }): void {
-  program.call(nr.SYS_move_mount, [mount, '', AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH], { step });
+  program.call(nr.SYS_move_mount, [mount, '', fcntl.AT_FDCWD, path, mnt.MOVE_MOUNT_F_EMPTY_PATH], { step });
 }
 
 /** Writes a short text into a file of the kernel's beneath a descriptor, and closes it. */
 export function writeWithin(program: Program, { at, path, step }: Open, text: string): void {
-  writeText(program, openWithin(program, { at, path, flags: O_WRONLY, step }), { text, step });
+  writeText(program, openWithin(program, { at, path, flags: fcntl.O_WRONLY, step }), { text, step });
 }
 
 /** Writes a short text and closes the file. */

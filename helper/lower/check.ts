@@ -4,26 +4,9 @@
 import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
 import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
 import { SIOCSIFFLAGS } from '../../proto/abi/if.ts';
-import {
-  RESOLVE_BENEATH,
-  RESOLVE_IN_ROOT,
-  RESOLVE_NO_MAGICLINKS,
-  RESOLVE_NO_SYMLINKS,
-  RESOLVE_NO_XDEV,
-} from '../../proto/abi/openat2.ts';
+import * as opening from '../../proto/abi/openat2.ts';
 import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
-import {
-  CLONE_NEWCGROUP,
-  CLONE_NEWIPC,
-  CLONE_NEWNET,
-  CLONE_NEWNS,
-  CLONE_NEWPID,
-  CLONE_NEWTIME,
-  CLONE_NEWUSER,
-  CLONE_NEWUTS,
-  CLONE_PARENT,
-  CLONE_PARENT_SETTID,
-} from '../../proto/abi/sched.ts';
+import * as sched from '../../proto/abi/sched.ts';
 import * as nr from '../../proto/abi/unistd.ts';
 import { MASK_DIRECTORY, MASK_FILE } from './masks.ts';
 import { ADD, type Data, type Program, type Record, Refused } from './program.ts';
@@ -43,8 +26,14 @@ export type Shape = {
   readonly kept: ReadonlySet<number>;
 };
 
-const PIDS = CLONE_NEWPID | CLONE_NEWTIME;
-const CLONED = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWCGROUP;
+const PIDS = sched.CLONE_NEWPID | sched.CLONE_NEWTIME;
+const CLONED =
+  sched.CLONE_NEWNS |
+  sched.CLONE_NEWUTS |
+  sched.CLONE_NEWIPC |
+  sched.CLONE_NEWNET |
+  sched.CLONE_NEWPID |
+  sched.CLONE_NEWCGROUP;
 const OURS_OUTSIDE = /^\/(proc\/self\/oom_score_adj|root|lower|home|dev\/[^.][\w./-]*|[\w-]+)$/;
 const OURS_INSIDE = new Set(['/root', '/proc', '/sys', '/proc/sys', MASK_FILE, MASK_DIRECTORY]);
 const ONE_NAME = /^(?!\.{1,2}$)[^/]+$/;
@@ -134,18 +123,19 @@ function requiredOf({ shape, text, bytes }: Table): Required[] {
   });
   const joinMounts: Required = {
     what: 'the mount namespace',
-    is: ({ number, args }) => number === nr.SYS_setns && args[0] === mounts && (Number(args[1]) & CLONE_NEWNS) !== 0,
+    is: ({ number, args }) =>
+      number === nr.SYS_setns && args[0] === mounts && (Number(args[1]) & sched.CLONE_NEWNS) !== 0,
   };
   const inRoot: Required = {
     what: 'the working directory',
     is: ({ number, args: [at, , how] }) =>
       number === nr.SYS_openat2 &&
       at === AT_FDCWD &&
-      resolveOf(bytes, how) === (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS),
+      resolveOf(bytes, how) === (opening.RESOLVE_IN_ROOT | opening.RESOLVE_NO_MAGICLINKS),
   };
   const clone = call('the clone', nr.SYS_clone3);
   const joinUsers = [
-    call('the user namespace', nr.SYS_setns, users, CLONE_NEWUSER),
+    call('the user namespace', nr.SYS_setns, users, sched.CLONE_NEWUSER),
     call('root of the user namespace', nr.SYS_setresuid, 0, 0, 0),
   ].filter(() => users !== undefined);
   const newRoot = [dot('the new root', nr.SYS_pivot_root), dot('the detached seed', nr.SYS_umount2)];
@@ -216,13 +206,17 @@ const RULES: readonly [names: string, what: string, wrong: (at: At) => boolean][
   ['mount', 'mounts by a path', (at) => !isOurs(at, 1)],
   ['umount2', 'unmounts by a path', (at) => (at.inside ? textOf(at, 0) !== '.' : !isOurs(at, 0))],
   ['setns', 'joins in the wrong place', joinsWrongly],
-  ['unshare', 'makes another namespace', ({ args: [flags] }) => flags !== CLONE_NEWTIME && flags !== CLONE_NEWNS],
+  [
+    'unshare',
+    'makes another namespace',
+    ({ args: [flags] }) => flags !== sched.CLONE_NEWTIME && flags !== sched.CLONE_NEWNS,
+  ],
   ['prctl', 'becomes dumpable', ({ args: [option, value] }) => option === PR_SET_DUMPABLE && value !== 0],
-  ['sethostname setdomainname', "the host's name is not the container's", (at) => !made(at, CLONE_NEWUTS)],
+  ['sethostname setdomainname', "the host's name is not the container's", (at) => !made(at, sched.CLONE_NEWUTS)],
   [
     'ioctl',
     "the host's network is not the container's",
-    (at) => at.args[1] === SIOCSIFFLAGS && !made(at, CLONE_NEWNET),
+    (at) => at.args[1] === SIOCSIFFLAGS && !made(at, sched.CLONE_NEWNET),
   ],
 ];
 const RULES_OF = new Map<number, (readonly [what: string, wrong: (at: At) => boolean])[]>();
@@ -241,14 +235,14 @@ function checkRecord(record: Record, at: At): void {
 /** Beneath our own file systems, or in the container's root; by the working directory only once that is the root. */
 function opensSafely({ table: { shape, bytes }, args: [at, , how], inside, rooted }: At): boolean {
   const resolve = resolveOf(bytes, how);
-  const inRoot = resolve === (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+  const inRoot = resolve === (opening.RESOLVE_IN_ROOT | opening.RESOLVE_NO_MAGICLINKS);
   if (at === AT_FDCWD) return inRoot && inside && (rooted || shape.kind === 'exec');
-  return inRoot || resolve === (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV);
+  return inRoot || resolve === (opening.RESOLVE_BENEATH | opening.RESOLVE_NO_SYMLINKS | opening.RESOLVE_NO_XDEV);
 }
 
 /** Nothing is joined after the user namespace, and by a launch nothing inside; an exec's first process joins what concerns its child only. */
 function joinsWrongly({ table: { shape, records }, args: [target, bits], inside, index }: At): boolean {
-  const users = records.findIndex(({ number, args }) => number === nr.SYS_setns && args[1] === CLONE_NEWUSER);
+  const users = records.findIndex(({ number, args }) => number === nr.SYS_setns && args[1] === sched.CLONE_NEWUSER);
   if (users >= 0 && index > users) return true;
   if (shape.kind === 'launch') return inside;
   return target !== shape.mounts || (Number(bits) & (inside ? PIDS : ~PIDS)) !== 0;
@@ -258,8 +252,11 @@ function checkClone({ shape, bytes }: Table, clone: Record | undefined): void {
   const args = clone?.args[0];
   const flags = typeof args === 'object' && args.kind === 'data' ? Number(bytes(args).getBigUint64(0, true)) : 0;
   const wanted = shape.kind === 'launch' ? shape.made & CLONED : 0;
-  must(flags === (wanted | CLONE_PARENT | CLONE_PARENT_SETTID) >>> 0, 'the clone does not make what it should');
-  must(shape.kind === 'exec' || (wanted & CLONE_NEWNS) !== 0, 'no mount namespace is made');
+  must(
+    flags === (wanted | sched.CLONE_PARENT | sched.CLONE_PARENT_SETTID) >>> 0,
+    'the clone does not make what it should',
+  );
+  must(shape.kind === 'exec' || (wanted & sched.CLONE_NEWNS) !== 0, 'no mount namespace is made');
 }
 
 /** What the second process may not use is closed before it exists; standard input, output and error, the program's file until then, are replaced. */

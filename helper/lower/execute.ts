@@ -4,16 +4,7 @@
 import { CLONE_PARENT_SETTID } from '../../proto/abi/sched.ts';
 import { SIG_SETMASK, SIGCHLD, SIGSET_BYTES } from '../../proto/abi/signal.ts';
 import * as nr from '../../proto/abi/unistd.ts';
-import {
-  CLD_EXITED,
-  P_ALL,
-  SI_CODE_AT,
-  SI_PID_AT,
-  SI_STATUS_AT,
-  WEXITED,
-  WNOHANG,
-  WNOWAIT,
-} from '../../proto/abi/wait.ts';
+import * as waiting from '../../proto/abi/wait.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { FIELD, REPORT_BYTES } from './encode.ts';
 import { setCapabilities } from './identity.ts';
@@ -68,20 +59,20 @@ export function lowerInit(program: Program, user: CheckedProcess, tty: boolean):
   program.jump(loop);
 
   program.here(reap);
-  const looks = WEXITED | WNOHANG | WNOWAIT;
-  program.call(nr.SYS_waitid, [P_ALL, 0, info, looks, 0], { ignore: true });
+  const looks = waiting.WEXITED | waiting.WNOHANG | waiting.WNOWAIT;
+  program.call(nr.SYS_waitid, [waiting.P_ALL, 0, info, looks, 0], { ignore: true });
   program.here(isMain);
-  program.call(ADD, [word(SI_PID_AT), 0], { on: [UNKNOWN_PID, ended] });
-  program.call(ADD, [word(SI_PID_AT), 0], { on: [0, loop] });
-  program.call(nr.SYS_wait4, [word(SI_PID_AT), 0, WNOHANG, 0], { ignore: true });
+  program.call(ADD, [word(waiting.SI_PID_AT), 0], { on: [UNKNOWN_PID, ended] });
+  program.call(ADD, [word(waiting.SI_PID_AT), 0], { on: [0, loop] });
+  program.call(nr.SYS_wait4, [word(waiting.SI_PID_AT), 0, waiting.WNOHANG, 0], { ignore: true });
   program.jump(reap);
 
   program.here(ended);
-  program.call(ADD, [word(SI_CODE_AT), 0], { on: [CLD_EXITED, exited] });
-  const code = program.call(ADD, [word(SI_STATUS_AT), 128]);
+  program.call(ADD, [word(waiting.SI_CODE_AT), 0], { on: [waiting.CLD_EXITED, exited] });
+  const code = program.call(ADD, [word(waiting.SI_STATUS_AT), 128]);
   program.call(nr.SYS_exit_group, [code]);
   program.here(exited);
-  program.call(nr.SYS_exit_group, [word(SI_STATUS_AT)]);
+  program.call(nr.SYS_exit_group, [word(waiting.SI_STATUS_AT)]);
 
   program.here(child);
   if (tty) {

@@ -3,14 +3,7 @@
 // anew: for root they are the bounding set, for others the ambient one; so what is kept for installing the filter does not survive it.
 import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
 import { AT_FDCWD, O_WRONLY } from '../../proto/abi/fcntl.ts';
-import {
-  PR_CAP_AMBIENT,
-  PR_CAP_AMBIENT_CLEAR_ALL,
-  PR_CAP_AMBIENT_RAISE,
-  PR_CAPBSET_DROP,
-  PR_SET_KEEPCAPS,
-  PR_SET_NO_NEW_PRIVS,
-} from '../../proto/abi/prctl.ts';
+import * as pr from '../../proto/abi/prctl.ts';
 import { RLIMIT_NAMES, RLIMIT_NOFILE } from '../../proto/abi/resource.ts';
 import { SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER } from '../../proto/abi/seccomp.ts';
 import { SIG_SETMASK, SIGPIPE, SIGSET_BYTES, SIGXFSZ } from '../../proto/abi/signal.ts';
@@ -62,12 +55,12 @@ export function becomeUser(program: Program, user: CheckedProcess, machine: Mach
   close(program, directory);
   for (let one = 0; one <= machine.lastCapability; one++)
     if (((capabilities.bounding >> BigInt(one)) & 1n) === 0n)
-      program.call(nr.SYS_prctl, [PR_CAPBSET_DROP, one, 0, 0, 0], { step: `give up capability ${one}` });
+      program.call(nr.SYS_prctl, [pr.PR_CAPBSET_DROP, one, 0, 0, 0], { step: `give up capability ${one}` });
   if (!machine.rootless || groups.length > 0)
     program.call(nr.SYS_setgroups, [groups.length, program.data(u32(...groups, 0))], { step: 'set groups' });
   program.call(nr.SYS_setresgid, [gid, gid, gid], { step: `become group ${gid}` });
   if (uid !== 0)
-    program.call(nr.SYS_prctl, [PR_SET_KEEPCAPS, 1, 0, 0, 0], { step: 'keep capabilities for the filter' });
+    program.call(nr.SYS_prctl, [pr.PR_SET_KEEPCAPS, 1, 0, 0, 0], { step: 'keep capabilities for the filter' });
   program.call(nr.SYS_setresuid, [uid, uid, uid], { step: `become user ${uid}` });
   program.call(nr.SYS_umask, [user.umask], { step: 'set umask' });
   // Node ignores these two, and ignored signals outlive CLONE_CLEAR_SIGHAND and execve.
@@ -87,15 +80,16 @@ export function lowerHardening(
   const { ambient, bounding } = user.capabilities;
   const filtered = more.seccomp === Seccomp.SECCOMP_DEFAULT;
   const forFilter = filtered && !user.noNewPrivileges ? 1n << BigInt(CAP_SYS_ADMIN) : 0n;
-  program.call(nr.SYS_prctl, [PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0], {
+  program.call(nr.SYS_prctl, [pr.PR_CAP_AMBIENT, pr.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0], {
     step: 'clear ambient capabilities',
   });
   // Before the capabilities: without a filter theirs is the last record in which anything but execve may stand.
-  if (user.noNewPrivileges) program.call(nr.SYS_prctl, [PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0], { step: 'set no_new_privs' });
+  if (user.noNewPrivileges)
+    program.call(nr.SYS_prctl, [pr.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0], { step: 'set no_new_privs' });
   setCapabilities(program, user.capabilities, forFilter);
   for (let one = 0; one <= more.machine.lastCapability; one++)
     if (((ambient >> BigInt(one)) & 1n) === 1n)
-      program.call(nr.SYS_prctl, [PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, one, 0, 0], {
+      program.call(nr.SYS_prctl, [pr.PR_CAP_AMBIENT, pr.PR_CAP_AMBIENT_RAISE, one, 0, 0], {
         step: `raise ambient capability ${one}`,
       });
   if (!filtered) return;

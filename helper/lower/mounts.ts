@@ -3,16 +3,7 @@
 // came from; the container's own file systems are made, and everything is attached, by the second, which has no rights outside the container.
 import { EEXIST } from '../../proto/abi/errno.ts';
 import { AT_FDCWD, O_PATH } from '../../proto/abi/fcntl.ts';
-import {
-  MOUNT_ATTR_IDMAP,
-  MOUNT_ATTR_NODEV,
-  MOUNT_ATTR_NOEXEC,
-  MOUNT_ATTR_NOSUID,
-  MOUNT_ATTR_RDONLY,
-  MS_PRIVATE,
-  MS_SHARED,
-  MS_SLAVE,
-} from '../../proto/abi/mount.ts';
+import * as mnt from '../../proto/abi/mount.ts';
 import { CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID } from '../../proto/abi/sched.ts';
 import { S_IFREG } from '../../proto/abi/stat.ts';
 import { SYS_mkdirat, SYS_mknodat, SYS_symlinkat } from '../../proto/abi/unistd.ts';
@@ -80,10 +71,10 @@ function ofHost(context: Context, kernel: KernelType): boolean {
 
 function attributesOf(mount: CheckedMount): number {
   return (
-    (mount.readOnly ? MOUNT_ATTR_RDONLY : 0) |
-    (mount.noSuid ? MOUNT_ATTR_NOSUID : 0) |
-    (mount.noDev ? MOUNT_ATTR_NODEV : 0) |
-    (mount.noExec ? MOUNT_ATTR_NOEXEC : 0)
+    (mount.readOnly ? mnt.MOUNT_ATTR_RDONLY : 0) |
+    (mount.noSuid ? mnt.MOUNT_ATTR_NOSUID : 0) |
+    (mount.noDev ? mnt.MOUNT_ATTR_NODEV : 0) |
+    (mount.noExec ? mnt.MOUNT_ATTR_NOEXEC : 0)
   );
 }
 
@@ -106,13 +97,13 @@ function cloneBind({ program, host }: Context, mount: CheckedMount, bind: BindMo
   if (source === undefined) throw new Refused(mount.target, `no descriptor ${bind.descriptor} came with the request`);
   const { recursive } = bind;
   const tree = cloneMount(program, { at: program.use(source.descriptor), recursive, step });
-  const propagation = PROPAGATION[bind.propagation] ?? MS_PRIVATE;
+  const propagation = PROPAGATION[bind.propagation] ?? mnt.MS_PRIVATE;
   const attributes = { set: attributesOf(mount), propagation, recursive, step };
   if (source.idmap === undefined) setAttributes(program, tree, attributes);
   else
     setAttributes(program, tree, {
       ...attributes,
-      set: attributes.set | MOUNT_ATTR_IDMAP,
+      set: attributes.set | mnt.MOUNT_ATTR_IDMAP,
       userNamespace: program.use(source.idmap),
       step: `${step}: map the owners`,
     });
@@ -120,15 +111,15 @@ function cloneBind({ program, host }: Context, mount: CheckedMount, bind: BindMo
 }
 
 const PROPAGATION: Readonly<Record<number, number>> = {
-  [Propagation.PROPAGATION_SLAVE]: MS_SLAVE,
-  [Propagation.PROPAGATION_SHARED]: MS_SHARED,
+  [Propagation.PROPAGATION_SLAVE]: mnt.MS_SLAVE,
+  [Propagation.PROPAGATION_SHARED]: mnt.MS_SHARED,
 };
 
 function cloneFile({ program, host }: Context, mount: CheckedMount, name: GeneratedName): Result {
   const step = `bind ${mount.target}`;
   const file = openWithin(program, { at: program.use(host.home), path: `files/${FILE_NAME[name]}`, step });
   const tree = cloneMount(program, { at: file, step });
-  setAttributes(program, tree, { set: attributesOf(mount), propagation: MS_PRIVATE, step });
+  setAttributes(program, tree, { set: attributesOf(mount), propagation: mnt.MS_PRIVATE, step });
   close(program, file);
   return tree;
 }
@@ -191,7 +182,7 @@ function makeOwn(context: Context, mount: CheckedMount): Result {
       ['mode', '755'],
       ['size', '64k'],
     ] as const;
-    return newFilesystem(program, { type: 'tmpfs', settings, attributes: attributes & ~MOUNT_ATTR_RDONLY, step });
+    return newFilesystem(program, { type: 'tmpfs', settings, attributes: attributes & ~mnt.MOUNT_ATTR_RDONLY, step });
   }
   const kernel = KERNEL[filesystem];
   if (kernel === undefined) throw new Refused(mount.target, 'cannot be mounted here');
@@ -222,11 +213,11 @@ function attachCgroups(
   { mount, made }: { mount: CheckedMount; made: Result },
   prepared: Prepared,
 ): void {
-  const attributes = MOUNT_ATTR_RDONLY | attributesOf(mount);
+  const attributes = mnt.MOUNT_ATTR_RDONLY | attributesOf(mount);
   for (const [name, tree] of prepared.cgroups) {
     const step = `mount ${mount.target}/${name}`;
     program.call(SYS_mkdirat, [made, name, 0o755], { step });
-    setAttributes(program, tree, { set: attributes, propagation: MS_PRIVATE, step });
+    setAttributes(program, tree, { set: attributes, propagation: mnt.MS_PRIVATE, step });
     const target = openWithin(program, { at: made, path: name, step });
     attach(program, tree, { target, step });
     if (name.includes(',')) for (const one of name.split(',')) program.call(SYS_symlinkat, [name, made, one], { step });

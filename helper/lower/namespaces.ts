@@ -1,14 +1,8 @@
 // From the first process, which has the host's rights, to the second, which has none outside the container. The first joins what is joined, the seed
-// and last the user namespace, closes the host's descriptors and clones; the second is the helper's child too (CLONE_PARENT), all its new namespaces
+// and last the user namespace, closes the host's descriptors and clones; the second is the helper's child too (sched.CLONE_PARENT), all its new namespaces
 // belong to the container's user namespace, and its memory still to the host's: the launcher was executed before any joining, so non-dumpable
 // protects it from the container's root (SECURITY, rule 8).
-import {
-  CLONE_ARGS_SIZE_VER2,
-  CLONE_NEWTIME,
-  CLONE_NEWUSER,
-  CLONE_PARENT,
-  CLONE_PARENT_SETTID,
-} from '../../proto/abi/sched.ts';
+import * as sched from '../../proto/abi/sched.ts';
 import { IFF_RUNNING, IFF_UP, IFNAMSIZ, IFREQ_BYTES, SIOCSIFFLAGS } from '../../proto/abi/if.ts';
 import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../proto/abi/socket.ts';
@@ -38,10 +32,13 @@ export function enterNamespaces(context: Context): void {
   for (const { bit, descriptor } of host.joined)
     program.call(nr.SYS_setns, [program.use(descriptor), bit], { step: 'join a namespace of the other container' });
   if (host.userNamespace !== undefined) {
-    program.call(nr.SYS_setns, [program.use(host.userNamespace), CLONE_NEWUSER], { step: 'join the user namespace' });
+    program.call(nr.SYS_setns, [program.use(host.userNamespace), sched.CLONE_NEWUSER], {
+      step: 'join the user namespace',
+    });
     becomeRoot(program, host.machine.rootless);
   }
-  if (isNew(context, CLONE_NEWTIME)) program.call(nr.SYS_unshare, [CLONE_NEWTIME], { step: 'make a time namespace' });
+  if (isNew(context, sched.CLONE_NEWTIME))
+    program.call(nr.SYS_unshare, [sched.CLONE_NEWTIME], { step: 'make a time namespace' });
 }
 
 /** Root of the user namespace that was just joined, and of nothing else. Where setgroups(2) is denied (rootless) there are no groups to give up. */
@@ -60,11 +57,11 @@ type Clone = {
 export function cloneProcess(program: Program, { flags, close: unneeded }: Clone): void {
   const report = program.data(u32(0, 0, 0, 0));
   const pidAt = within(report, 4);
-  const all = (flags | CLONE_PARENT | CLONE_PARENT_SETTID) >>> 0;
+  const all = (flags | sched.CLONE_PARENT | sched.CLONE_PARENT_SETTID) >>> 0;
   const args = program.data(u64(all, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), [[24, pidAt]]);
   const child = newLabel();
   closeAll(program, unneeded);
-  program.call(nr.SYS_clone3, [args, CLONE_ARGS_SIZE_VER2], { step: 'clone the process', on: [0, child] });
+  program.call(nr.SYS_clone3, [args, sched.CLONE_ARGS_SIZE_VER2], { step: 'clone the process', on: [0, child] });
   program.call(nr.SYS_write, [program.status, report, REPORT_BYTES], { step: 'report the pid' });
   program.call(nr.SYS_exit_group, [0]);
   program.here(child);
@@ -73,7 +70,7 @@ export function cloneProcess(program: Program, { flags, close: unneeded }: Clone
 
 /** CLONE_NEW* bits for the clone: user and time namespaces are entered before. */
 export function cloneFlags({ plan }: Context): number {
-  return Number(plan.namespaces.unshare) & ~(CLONE_NEWUSER | CLONE_NEWTIME) & 0xffffffff;
+  return Number(plan.namespaces.unshare) & ~(sched.CLONE_NEWUSER | sched.CLONE_NEWTIME) & 0xffffffff;
 }
 
 /** Second process: names and loopback of namespaces that are new. */

@@ -2,7 +2,7 @@
 // the writable layer are found by descriptor or by our own names beneath it, never by a path of the request; layers are shown with the container's
 // owners through an idmap, the writable layer belongs to them and is not idmapped (overlayfs would silently become read-only).
 import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
-import { MNT_DETACH, MOUNT_ATTR_IDMAP, MOUNT_ATTR_NODEV, MS_NODEV, MS_PRIVATE } from '../../proto/abi/mount.ts';
+import * as mnt from '../../proto/abi/mount.ts';
 import { CLONE_NEWNS } from '../../proto/abi/sched.ts';
 import * as nr from '../../proto/abi/unistd.ts';
 import { attachAt, cloneMount, close, setAttributes } from './calls.ts';
@@ -19,8 +19,8 @@ export function lowerRoot(context: Context): Result {
   if (root.kind === 'directory') {
     const tree = cloneMount(program, { at: program.use(root.directory), step: STEP });
     const idmap = root.idmap === undefined ? {} : { userNamespace: program.use(root.idmap) };
-    const set = MOUNT_ATTR_NODEV | (root.idmap === undefined ? 0 : MOUNT_ATTR_IDMAP);
-    setAttributes(program, tree, { set, propagation: MS_PRIVATE, ...idmap, step: STEP });
+    const set = mnt.MOUNT_ATTR_NODEV | (root.idmap === undefined ? 0 : mnt.MOUNT_ATTR_IDMAP);
+    setAttributes(program, tree, { set, propagation: mnt.MS_PRIVATE, ...idmap, step: STEP });
     enterSeed(context);
     return tree;
   }
@@ -28,7 +28,7 @@ export function lowerRoot(context: Context): Result {
   const layers = root.kind === 'image' ? cloneImage(context, root.name) : cloneUnpacked(context, root.directory);
   if (host.userNamespace !== undefined && !host.machine.rootless) {
     const userNamespace = program.use(host.userNamespace);
-    setAttributes(program, layers, { set: MOUNT_ATTR_IDMAP, userNamespace, step: 'map the owners of the image' });
+    setAttributes(program, layers, { set: mnt.MOUNT_ATTR_IDMAP, userNamespace, step: 'map the owners of the image' });
   }
   enterSeed(context);
   return overlay(context, { home, layers, root });
@@ -66,9 +66,9 @@ function overlay({ program }: Context, { home, layers, root }: Parts): Result {
   attachAt(program, home, { path: '/home', step: STEP });
   const lowers = root.kind === 'image' ? '/lower' : root.names.map((name) => `/lower/${name}`).join(':');
   const options = `userxattr,lowerdir=${lowers},upperdir=/home/upper,workdir=/home/work`;
-  program.call(nr.SYS_mount, ['berth', '/root', 'overlay', MS_NODEV, options], { step: STEP });
+  program.call(nr.SYS_mount, ['berth', '/root', 'overlay', mnt.MS_NODEV, options], { step: STEP });
   const made = cloneMount(program, { at: AT_FDCWD, path: '/root', step: STEP });
-  for (const path of ['/root', '/home', '/lower']) program.call(nr.SYS_umount2, [path, MNT_DETACH], { step: STEP });
+  for (const path of ['/root', '/home', '/lower']) program.call(nr.SYS_umount2, [path, mnt.MNT_DETACH], { step: STEP });
   close(program, layers);
   close(program, home);
   return made;
