@@ -1,8 +1,9 @@
 // --security-opt, --sysctl and --privileged to seccomp, masks, sysctls and no_new_privs.
-import { type Hardening, Seccomp, type Sysctl } from '../../proto/gen/berth/helper/v1/plan.ts';
+import { type Hardening, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { HostConfig } from '../spec/docker-config.ts';
-import type { NsKind, NsWish } from './namespaces.ts';
+import type { NsWish } from './namespaces.ts';
 import { type Noted, noted, notYet, type Reason, refuse } from './reason.ts';
+import { planSysctls } from './sysctls.ts';
 
 export type Secured = { readonly hardening: Hardening; readonly noNewPrivileges: boolean };
 
@@ -125,57 +126,4 @@ function chosen(asked: readonly string[] | null, known: readonly string[], field
   const strange = (asked ?? []).find((path) => !known.includes(path));
   if (strange !== undefined) refuse(`${field}: ${strange} is not on the list of paths that can be hidden`);
   return known.filter((path) => asked === null || asked.includes(path));
-}
-
-const IPC = /^(kernel\.(msgmax|msgmnb|msgmni|sem|shm_rmid_forced|shmall|shmmax|shmmni)|fs\.mqueue\.[a-z_]+)$/;
-
-/** Docker's own default in a network namespace: any user may bind a port below 1024 there. */
-const PORT_START = 'net.ipv4.ip_unprivileged_port_start';
-
-/** Texts: runc, libcontainer/configs/validate/validator.go. The helper's list of names is narrower; it answers for the rest. */
-function planSysctls(host: HostConfig, wish: NsWish): Noted<Sysctl[]> {
-  const sysctls = new Map<string, string>();
-  const reasons: Reason[] = [];
-  if (wish.net.source.kind === 'new') {
-    sysctls.set(PORT_START, '0');
-    reasons.push({
-      about: `sysctl ${PORT_START}`,
-      text: 'default: low ports need no capability in a network of its own',
-    });
-  }
-  for (const [written, value] of Object.entries(host.Sysctls ?? {})) {
-    const name = dotted(written);
-    checkSysctl(name, wish);
-    if (!/^[\x20-\x7e\t]{1,256}$/.test(value))
-      refuse(`sysctl "${name}": the value must be 1 to 256 printable characters`);
-    sysctls.set(name, value);
-    reasons.push({ about: `sysctl ${name}`, text: '--sysctl' });
-  }
-  return noted(
-    [...sysctls].map(([name, value]) => ({ name, value })),
-    reasons,
-  );
-}
-
-/** `net/ipv4/conf/eno2.100/x` is `net.ipv4.conf.eno2/100.x`: the first separator says which one separates. Source: man 8 sysctl. */
-function dotted(name: string): string {
-  const first = name.search(/[./]/);
-  if (first < 0 || name[first] === '.') return name;
-  return name.replace(/[./]/g, (separator) => (separator === '.' ? '/' : '.'));
-}
-
-function checkSysctl(name: string, wish: NsWish): void {
-  const own = (ns: NsKind): boolean => wish[ns].source.kind === 'new';
-  if (name === 'kernel.hostname')
-    refuse(`sysctl "${name}" is not allowed as it conflicts with the OCI "hostname" field`);
-  if (name === 'kernel.domainname' && own('uts')) return;
-  if (IPC.test(name)) {
-    if (!own('ipc')) refuse(`sysctl "${name}" is not allowed in the hosts ipc namespace`);
-    return;
-  }
-  if (/^net(\.[a-z0-9_-]+(\/[0-9]+)?)+$/i.test(name)) {
-    if (!own('net')) refuse(`sysctl "${name}" not allowed in host network namespace`);
-    return;
-  }
-  refuse(`sysctl "${name}" is not in a separate kernel namespace`);
 }

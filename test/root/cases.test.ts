@@ -1,11 +1,13 @@
 // Every case that can be run alone is run for real: the same intent whose plan is a golden text gives what the case says.
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RESERVED_UID } from '../../core/cli/place.ts';
-import { type Case, loadCases } from '../cases/load.ts';
+import { planContainer } from '../../core/plan/container.ts';
+import { NS_FLAGS } from '../../core/plan/namespaces.ts';
+import { baseFacts, type Case, donorFacts, intent, loadCases } from '../cases/load.ts';
 import { IMAGE, type PrivateEngine, startEngine } from '../kit/engine.ts';
 import { busyboxImage, dockerSave25 } from '../kit/image.ts';
 import { root, suite, tool } from '../kit/need.ts';
@@ -31,6 +33,28 @@ suite('cases, run for real', [root, tool('busybox', 'busybox-static')], () => {
     expect(cases.filter(({ run }) => ![run.exit, run.refused, run.skip].some((given) => given !== undefined))).toEqual(
       [],
     );
+  });
+
+  const modes: readonly (readonly [string, Record<string, unknown>])[] = [
+    ['nothing', {}],
+    ['pid and ipc of another', { PidMode: 'container:donor', IpcMode: 'container:donor' }],
+    ['network of another', { NetworkMode: 'container:donor' }],
+  ];
+  test.each(modes)('the namespaces of a process are those of its plan: %s asked', async (_, host) => {
+    const facts = baseFacts({ lookups: {}, joined: { donor: donorFacts() } });
+    const { namespaces } = planContainer(intent({ Cmd: ['sleep', '100'], HostConfig: host }), facts).launch;
+    const Id = await engine.run(['sleep', '100'], { HostConfig: host });
+    try {
+      const [own, donors, ours] = [await pidOf(engine, Id), await pidOf(engine, 'donor'), 'self'].map(namespacesOf);
+      for (const [kind, bit] of Object.entries(NS_FLAGS)) {
+        const joined = namespaces?.join.some((join) => join.namespace === BigInt(bit));
+        const made = ((namespaces?.unshare ?? 0n) & BigInt(bit)) !== 0n;
+        const seen = own?.[kind] === ours?.[kind] ? 'host' : own?.[kind] === donors?.[kind] ? 'joined' : 'new';
+        expect([kind, seen]).toEqual([kind, joined ? 'joined' : made ? 'new' : 'host']);
+      }
+    } finally {
+      await engine.client.removeContainer(Id, { force: true });
+    }
   });
 
   for (const one of cases) {
@@ -59,6 +83,16 @@ suite('cases, run for real', [root, tool('busybox', 'busybox-static')], () => {
     });
   }
 });
+
+async function pidOf(engine: PrivateEngine, ref: string): Promise<string> {
+  return String((await engine.client.inspectContainer(ref)).State.Pid);
+}
+
+/** The namespaces of a process by their inodes, as /proc names them. */
+function namespacesOf(pid: string): Record<string, string> {
+  const kinds = Object.keys(NS_FLAGS);
+  return Object.fromEntries(kinds.map((kind) => [kind, readlinkSync(`/proc/${pid}/ns/${kind}`)]));
+}
 
 /** What the binds of the case need. Directories are the user's own, as in life: the container's root is that user there. */
 function makeFiles(folder: string, { files }: Case): void {

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { planContainer } from '../../../core/plan/container.ts';
 import { MASKED_PATHS, READ_ONLY_PATHS } from '../../../core/plan/hardening.ts';
+import { NS_FLAGS } from '../../../core/plan/namespaces.ts';
+import { SYSCTLS as OWN_SYSCTLS } from '../../../core/plan/sysctls.ts';
 import { MASKABLE, READ_ONLY_ABLE, SYSCTLS } from '../../../helper/decode/lists.ts';
 import { Seccomp } from '../../../proto/gen/berth/helper/v1/plan.ts';
 import { baseFacts, DONOR, donorFacts, hostIntent } from '../../cases/load.ts';
@@ -25,6 +27,8 @@ describe('planHardening()', () => {
     expect(MASKED_PATHS.filter((path) => !MASKABLE.has(path))).toEqual([]);
     expect(READ_ONLY_PATHS.filter((path) => !READ_ONLY_ABLE.has(path))).toEqual([]);
     expect(Object.keys(PORTS).filter((name) => !SYSCTLS.has(name))).toEqual([]);
+    const own = [...OWN_SYSCTLS].map(([name, ns]) => [name, NS_FLAGS[ns]]);
+    expect(own.sort()).toEqual([...SYSCTLS].sort());
   });
 
   test.each([
@@ -89,7 +93,9 @@ describe('planHardening()', () => {
   test.each([
     [{ Sysctls: { 'vm.swappiness': '1' } }, 'sysctl "vm.swappiness" is not in a separate kernel namespace'],
     [{ Sysctls: { 'kernel.core_pattern': 'x' } }, 'sysctl "kernel.core_pattern" is not in a separate kernel namespace'],
-    [{ Sysctls: { 'net/../kernel/core_pattern': 'x' } }, 'is not in a separate kernel namespace'],
+    [{ Sysctls: { 'net/../kernel/core_pattern': 'x' } }, 'is not on the list'],
+    [{ Sysctls: { 'net.ipv4.tcp_ecn': '1' } }, 'sysctl "net.ipv4.tcp_ecn" is not on the list of those that can be set'],
+    [{ Sysctls: { 'fs.mqueue.nope': '1' } }, 'is not on the list of those that can be set'],
     [{ Sysctls: { 'kernel.hostname': 'x' } }, 'conflicts with the OCI "hostname" field'],
     [
       { Sysctls: { 'kernel.sem': '1' }, IpcMode: 'host' },
