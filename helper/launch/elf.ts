@@ -18,10 +18,8 @@ export type Code = {
   readonly clone: number;
   readonly run: number;
 };
-export type LauncherFile = {
-  readonly bytes: Uint8Array /** Offset of the entry `clone` in the file. */;
-  readonly cloneAt: number;
-};
+/** `cloneAt`: where the entry `clone` is in the file. */
+export type LauncherFile = { readonly bytes: Uint8Array; readonly cloneAt: number };
 
 const LOAD_ADDRESS = 0x400000;
 const HEADER_BYTES = 64;

@@ -18,7 +18,8 @@ const LINKS = [
 ] as const;
 
 export type Dev = {
-  readonly mount: Result /** The host's own nodes, to be bound over empty files where none can be made. */;
+  readonly mount: Result;
+  /** The host's own nodes, to be bound over empty files where none can be made. */
   readonly binds: readonly { path: string; node: Result }[];
 };
 

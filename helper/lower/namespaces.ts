@@ -49,7 +49,8 @@ export function becomeRoot(program: Program, rootless: boolean): void {
 }
 
 type Clone = {
-  readonly flags: number /** Descriptors that only the first process needs. */;
+  readonly flags: number;
+  /** Descriptors that only the first process needs. */
   readonly close: Iterable<number>;
 };
 

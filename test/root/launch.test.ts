@@ -86,7 +86,7 @@ const bind = (descriptor: number, target: string, more = {}): CheckedMount => ({
 suite('a container', [root], () => {
   test("has its own of everything, Docker's capabilities and a filter, and none of the launcher", async () => {
     const { lines } = await run(
-      'id; hostname; echo $$; pwd; cat /proc/self/uid_map; grep -E "^(CapEff|CapBnd|CapInh|NoNewPrivs|Seccomp|SigIgn|SigBlk|Umask):" /proc/self/status; readlink /proc/1/exe; ls /proc/self/fd; ls /proc | grep -c "^[0-9]"; cat /sys/class/net/lo/operstate; ls /sys/class/net',
+      'id; hostname; echo $$; pwd; cat /proc/self/uid_map; grep -E "^(CapEff|CapBnd|CapInh|NoNewPrivs|Seccomp|SigIgn|SigBlk|Umask):" /proc/self/status; readlink /proc/1/exe; ls /proc/self/fd; cat /sys/class/net/lo/operstate; ls /sys/class/net',
     );
     expect(lines.map((line) => line.trim().replace(/\s+/g, ' '))).toEqual([
       'uid=0(root) gid=0',
@@ -106,7 +106,6 @@ suite('a container', [root], () => {
       '0',
       '1',
       '2',
-      '3',
       '3',
       'unknown',
       'lo',
