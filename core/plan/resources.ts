@@ -95,7 +95,7 @@ function weighed(weight: number | undefined, host: HostFacts, warnings: string[]
 
 /** 0 and -1 are unlimited; on an update they take a limit away. */
 function checkPids(asked: number | undefined, host: HostFacts, update: boolean): number | undefined {
-  need(asked !== undefined && asked > 0, '--pids-limit', ['pids'], host);
+  need(asked !== undefined && asked > 0, '--pids-limit', host);
   if (asked !== undefined && asked > PIDS_MOST) refuse(`--pids-limit ${asked}: the kernel takes at most ${PIDS_MOST}`);
   if (asked === undefined || (asked === 0 && !update) || !hasController(host, ['pids'])) return undefined;
   return asked <= 0 ? -1 : asked;
@@ -130,8 +130,8 @@ function checkMemory(asked: Resources, { host, update, warnings }: MemoryContext
   if (memory !== undefined && reservation !== undefined && memory < reservation) {
     refuse('Minimum memory limit can not be less than memory reservation limit, see usage');
   }
-  need(memory !== undefined, '--memory', ['memory'], host);
-  need(reservation !== undefined, '--memory-reservation', ['memory'], host);
+  need(memory !== undefined, '--memory', host);
+  need(reservation !== undefined, '--memory-reservation', host);
   const swappiness = checkSwappiness(asked.MemorySwappiness ?? undefined, host, warnings);
   const v2 = host.cgroup.version === 'v2';
   if (asked.OomKillDisable === true && v2) {
@@ -192,10 +192,10 @@ function checkProcessor(asked: Resources, host: HostFacts): void {
   if (quotaUs < -1) refuse(`invalid CPU quota (${quotaUs}): value must be positive, or -1 for unlimited`);
   const shares = asked.CpuShares ?? 0;
   if (shares < 0) refuse(`invalid CPU shares (${shares}): value must be a positive integer`);
-  need(nano > 0, '--cpus', ['cpu'], host);
-  need(period !== 0, '--cpu-period', ['cpu'], host);
-  need(quotaUs !== 0, '--cpu-quota', ['cpu'], host);
-  need(shares !== 0, '--cpu-shares', ['cpu'], host);
+  need(nano > 0, '--cpus', host);
+  need(period !== 0, '--cpu-period', host);
+  need(quotaUs !== 0, '--cpu-quota', host);
+  need(shares !== 0, '--cpu-shares', host);
 }
 
 const PERIOD_US = 100_000;
@@ -213,8 +213,8 @@ function quota(asked: Resources): Pick<CheckedResources, 'quotaUs' | 'periodUs'>
 function checkSets(asked: Resources, host: HostFacts): void {
   const cpus = asked.CpusetCpus ?? '';
   const mems = asked.CpusetMems ?? '';
-  need(cpus !== '', '--cpuset-cpus', ['cpuset'], host);
-  need(mems !== '', '--cpuset-mems', ['cpuset'], host);
+  need(cpus !== '', '--cpuset-cpus', host);
+  need(mems !== '', '--cpuset-mems', host);
   checkSet(cpus, host.cpus, { noun: 'cpuset cpus', things: 'CPUs' });
   checkSet(mems, host.mems, { noun: 'cpuset mems', things: 'memory nodes' });
 }
@@ -256,10 +256,21 @@ export function printList(numbers: readonly number[]): string {
   return runs.map(([a, b]) => (a === b ? `${a}` : `${a}-${b}`)).join(',');
 }
 
-// biome-ignore lint/complexity/useMaxParams: four words of one sentence
-function need(asked: boolean, flag: string, controllers: readonly string[], host: HostFacts): void {
-  if (!asked || hasController(host, controllers)) return;
-  const name = controllers[host.cgroup.version === 'v2' ? controllers.length - 1 : 0] ?? '';
+const CONTROLLERS = {
+  '--cpu-period': 'cpu',
+  '--cpu-quota': 'cpu',
+  '--cpu-shares': 'cpu',
+  '--cpus': 'cpu',
+  '--cpuset-cpus': 'cpuset',
+  '--cpuset-mems': 'cpuset',
+  '--memory': 'memory',
+  '--memory-reservation': 'memory',
+  '--pids-limit': 'pids',
+} as const;
+
+function need(asked: boolean, flag: keyof typeof CONTROLLERS, host: HostFacts): void {
+  const name = CONTROLLERS[flag];
+  if (!asked || hasController(host, [name])) return;
   refuse(
     `${flag}: the cgroup controller ${name} cannot be used here, so the limit could not be kept`,
     host.rootless
