@@ -9,11 +9,14 @@ import { VERSION } from '../engine/version.ts';
 import { greet, type Place } from '../link/session.ts';
 import { serveRpc } from '../rpc/server.ts';
 import { peerOf } from '../sys/socket.ts';
+import { collectWhenIdle } from './idle.ts';
 import { type LogFile, openLogFile } from './log-file.ts';
 import { type Options, type Paths, pathsOf, readOptions } from './options.ts';
 import { leaveRoot } from './user.ts';
 
 const HELPER_WAIT_MS = 10_000;
+/** What a client that follows events or logs gets at the end: its stream is cut after so long. */
+const CLOSE_MS = 100;
 /** Clients are answered at the latest after so long, whether the helper has told what runs or not. */
 const SETTLE_MS = 5000;
 
@@ -78,6 +81,7 @@ async function serve({ options, paths, uid, log }: Serving): Promise<void> {
   const peerUid = (fd: number): number => peerOf(fd).uid;
   const rpc = await serveRpc({ engine: made.engine, path: join(paths.run, 'rpc.sock'), uid, peerUid, log: log.write });
   writeReady(paths);
+  collectWhenIdle();
   log.write(`engine ${VERSION} of uid ${uid} serves, pid ${process.pid}`);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => void end({ made, paths, log, close: () => Promise.all([api.close(), rpc.close()]) }));
@@ -99,7 +103,7 @@ type Ending = {
 
 async function end({ made, paths, log, close }: Ending): Promise<void> {
   log.write('engine ends; containers run on');
-  await Promise.race([close(), sleep(1000)]);
+  await Promise.race([close(), sleep(CLOSE_MS)]);
   await made.engine.close();
   for (const name of ['docker.sock', 'rpc.sock', 'engine.json']) rmSync(join(paths.run, name), { force: true });
   log.close();
