@@ -8,21 +8,22 @@ export const OLD_HIJACK = 'x-berth-old-hijack';
 const HEAD_BYTES_MAX = 16_384;
 const TAKEN_OVER = /^POST (\/v1\.\d+)?\/(containers\/[^ ?]+\/attach|exec\/[^ ?]+\/start)(\?[^ ]*)? HTTP\/1\.[01]\r\n/;
 
-/** Reads the first head of a connection, puts it back, changed where needed, and calls on. */
+/** Reads the first head of a connection, puts it back, changed where needed, and calls on. One that ends before its head is whole is closed. */
 export function sniffConnection(socket: Socket, then: () => void): void {
   let bytes = Buffer.alloc(0);
   const read = (): void => {
     const chunk: Buffer | null = socket.read();
     if (chunk !== null) bytes = Buffer.concat([bytes, chunk]);
     const whole = bytes.includes('\r\n\r\n') || bytes.length > HEAD_BYTES_MAX || !couldBeTakenOver(bytes);
-    if (!whole && !socket.readableEnded) return;
+    if (!whole || bytes.length === 0) return;
     socket.off('readable', read);
-    socket.off('end', read);
-    if (bytes.length > 0) socket.unshift(completeHead(bytes));
+    socket.off('end', end);
+    socket.unshift(completeHead(bytes));
     then();
   };
+  const end = (): void => void socket.destroy();
   socket.on('readable', read);
-  socket.on('end', read);
+  socket.on('end', end);
 }
 
 function couldBeTakenOver(bytes: Buffer): boolean {

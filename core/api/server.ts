@@ -42,29 +42,31 @@ export async function serveApi(options: ApiOptions): Promise<ApiServer> {
   http.on('request', (request, response) => void answerRequest(options, request, response));
   http.on('upgrade', (request, socket, first) => void answerUpgrade(options, { request, socket, first }));
   http.on('clientError', refuseMalformed);
-  guardConnections(http, options);
+  const open = guardConnections(http, options);
   rmSync(options.path, { force: true });
   await new Promise<void>((resolve, reject) => {
     http.once('error', reject);
     http.listen(options.path, resolve);
   });
   chmodSync(options.path, 0o600);
-  return { close: () => closeServer(http) };
+  return { close: () => closeServer(http, open) };
 }
 
-function closeServer(http: Server): Promise<void> {
+function closeServer(http: Server, open: ReadonlySet<Socket>): Promise<void> {
   return new Promise((resolve) => {
     http.close(() => resolve());
-    http.closeAllConnections();
+    for (const socket of open) socket.destroy();
   });
 }
 
-/** Puts the peer check and the sniffing of old hijacks before node's own reading of a connection. */
-function guardConnections(http: Server, options: ApiOptions): void {
+/** Puts the peer check and the sniffing of old hijacks before node's own reading of a connection. Gives the connections that are open. */
+function guardConnections(http: Server, options: ApiOptions): ReadonlySet<Socket> {
+  const open = new Set<Socket>();
   const accept = http.listeners('connection') as ((socket: Socket) => void)[];
   http.removeAllListeners('connection');
   http.on('connection', (socket: Socket) => {
-    socket.on('error', () => socket.destroy());
+    open.add(socket);
+    socket.on('error', () => socket.destroy()).on('close', () => open.delete(socket));
     const refusal = refusePeer(socket, options.uid);
     if (refusal !== undefined) {
       options.log(refusal);
@@ -75,6 +77,7 @@ function guardConnections(http: Server, options: ApiOptions): void {
       for (const one of accept) one.call(http, socket);
     });
   });
+  return open;
 }
 
 function refusePeer(socket: Socket, uid: number): string | undefined {

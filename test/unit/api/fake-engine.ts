@@ -200,11 +200,9 @@ export function fakeEngine(known: readonly string[] = ['bb:1']): FakeEngine {
       },
       attach: async (ref, query): Promise<Attachment> => {
         const fake = find(ref);
-        if (fake.status === 'exited')
-          throw new BerthError('conflict', `You cannot attach to a stopped container, start it first`);
         return {
           tty: fake.body.Tty,
-          output: read(fake, { old: query.logs, live: query.stream }),
+          output: read(fake, { old: query.logs, live: query.stream, waits: true }),
           input: query.stdin ? fake.stdin : undefined,
           close: () => calls.push('detached'),
         };
@@ -370,11 +368,12 @@ function run(
 
 function read(
   fake: Pick<Fake, 'printed' | 'listeners' | 'child'> & { status?: Status },
-  how: { old: boolean; live: boolean },
+  how: { old: boolean; live: boolean; waits?: boolean },
 ): AsyncIterable<Chunk> {
   const stream = new PassThrough({ objectMode: true, highWaterMark: 1e6 });
   if (how.old) for (const chunk of fake.printed) stream.write(chunk);
-  if (how.live && (fake.child !== undefined || fake.status === 'created')) fake.listeners.add(stream);
+  if (how.live && (how.waits === true || fake.child !== undefined || fake.status === 'created'))
+    fake.listeners.add(stream);
   else stream.end();
   return stream;
 }

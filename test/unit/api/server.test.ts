@@ -313,6 +313,13 @@ test('logs are framed, follow ends with the container, and a reader that leaves 
   await ask('DELETE', `/containers/${endless}?force=1`);
 });
 
+test('a connection that ends before its first head is closed, and one that never speaks does not hold the server up', async () => {
+  expect(await raw('', { half: true })).toBe('');
+  expect(await raw('POST /cont', { half: true })).toBe('');
+  expect(await raw('GET /_ping HTTP/1.1\r\nHost: x\r\n\r\n', { half: true })).toMatch(/^HTTP\/1\.1 200 OK/);
+  connect(path);
+});
+
 test('two requests on one connection are answered in turn', async () => {
   const ping = 'GET /_ping HTTP/1.1\r\nHost: x\r\n';
   const answer = await raw(`${ping}\r\n${ping}Connection: close\r\n\r\n`);
