@@ -1,48 +1,35 @@
 // A launch: what must hold of its fields alone and of one beside the other. What the caller may have is not asked here but by proto/policy.
+import * as sched from '../../proto/abi/sched.ts';
+import * as plan from '../../proto/gen/berth/helper/v1/plan.ts';
 import {
-  CLONE_NEWCGROUP,
-  CLONE_NEWIPC,
-  CLONE_NEWNET,
-  CLONE_NEWNS,
-  CLONE_NEWPID,
-  CLONE_NEWTIME,
-  CLONE_NEWUSER,
-  CLONE_NEWUTS,
-} from '../../proto/abi/sched.ts';
-import {
-  type DeviceNode,
-  GeneratedName,
-  KernelFilesystem,
-  type Launch,
-  type Mount,
-  type Namespaces,
-  Propagation,
-  type Root,
-  Seccomp,
-} from '../../proto/gen/berth/helper/v1/plan.ts';
-import type { Hardened } from './checked.ts';
-import {
-  checkEnum,
-  checkId,
-  checkLayers,
-  checkPath,
-  checkRange,
-  checkText,
-  checkUnique,
-  DESCRIPTORS_MAX,
-  present,
+  among,
+  any,
+  choice,
+  id,
+  layers,
+  list,
+  matching,
+  message,
+  named,
+  path,
+  type Rule,
+  range,
+  text,
 } from './fields.ts';
-import { checkDevice, checkLimits } from './limits.ts';
+import { DEVICE, LIMITS } from './limits.ts';
 import { MASKABLE, READ_ONLY_ABLE, SYSCTLS } from './lists.ts';
 import { must } from './malformed.ts';
-import { checkProcess, checkStdio } from './process.ts';
+import { PROCESS, STDIO } from './process.ts';
 
-const JOINABLE = [CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS, CLONE_NEWCGROUP];
-const NEEDS_SAME_USER = [CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS];
-const ALL = BigInt(JOINABLE.reduce((bits, bit) => bits | bit, CLONE_NEWNS | CLONE_NEWTIME) >>> 0);
+const { CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWNS } = sched;
+const OF_ONE_USER = [CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS];
+const JOINABLE = [...OF_ONE_USER, CLONE_NEWUSER, sched.CLONE_NEWCGROUP];
+const ALL = BigInt(JOINABLE.reduce((bits, bit) => bits | bit, CLONE_NEWNS | sched.CLONE_NEWTIME) >>> 0);
 const UID_COUNT_MAX = 1n << 20n;
+const BYTES_MAX = 2n ** 53n - 1n;
 
 // A kernel file system has one place, a generated file too: the engine cannot put proc where a program looks for its own files.
+const { KernelFilesystem, GeneratedName } = plan;
 const KERNEL_TARGET: Readonly<Record<number, string>> = {
   [KernelFilesystem.KERNEL_FILESYSTEM_PROC]: '/proc',
   [KernelFilesystem.KERNEL_FILESYSTEM_SYSFS]: '/sys',
@@ -57,176 +44,133 @@ const FILE_TARGET: Readonly<Record<number, string>> = {
   [GeneratedName.GENERATED_NAME_RESOLV_CONF]: '/etc/resolv.conf',
 };
 
-/** Checks a launch; `field` is the name by which its own fields are called in refusals. */
-export function checkLaunch(launch: Launch, field: string): void {
-  checkId(launch.id, `${field}.id`);
-  checkRoot(present(launch.root, `${field}.root`), `${field}.root`);
-  checkMounts(launch.mounts, `${field}.mounts`);
-  checkProcess(present(launch.process, `${field}.process`), `${field}.process`);
-  const namespaces = present(launch.namespaces, `${field}.namespaces`);
-  checkNamespaces(namespaces, `${field}.namespaces`);
-  must(
-    namespaces.join.every((join) => join.container !== launch.id),
-    `${field}.namespaces.join`,
-    'must name another container',
-  );
-  for (const name of ['hostname', 'domainname'] as const) {
-    must(
-      /^[A-Za-z0-9._-]{0,64}$/.test(launch[name]),
-      `${field}.${name}`,
-      'must be at most 64 letters, digits, dots, dashes or underscores',
-    );
-    must(
-      launch[name] === '' || isNew(namespaces, CLONE_NEWUTS),
-      `${field}.${name}`,
-      'needs a UTS namespace of its own',
-    );
-  }
-  checkLimits(present(launch.limits, `${field}.limits`), `${field}.limits`);
-  const hardening = present(launch.hardening, `${field}.hardening`);
-  checkHardening(hardening, `${field}.hardening`);
-  for (const [i, sysctl] of hardening.sysctls.entries()) {
-    must(
-      isNew(namespaces, SYSCTLS.get(sysctl.name) ?? 0),
-      `${field}.hardening.sysctls[${i}]`,
-      'needs a namespace of its own for it',
-    );
-  }
-  checkDevices(launch.devices, `${field}.devices`);
-  checkStdio(present(launch.stdio, `${field}.stdio`), `${field}.stdio`);
-}
+const descriptor = range(0, 199);
+const ROOT = message<plan.Root>({
+  source: choice({
+    image: message<plan.ImageRoot>({ layers }),
+    directory: message<plan.DirectoryRoot>({ descriptor }),
+  }),
+  readOnly: any,
+});
 
-function isNew(namespaces: Namespaces, bit: number): boolean {
-  return (namespaces.unshare & BigInt(bit)) !== 0n;
-}
+const content: Rule<Uint8Array> = (bytes, field) => must(bytes.length <= 32_768, field, 'must be at most 32768 bytes');
+const MOUNT = message<plan.Mount>(
+  {
+    source: choice<NonNullable<plan.Mount['source']>>({
+      bind: message<plan.BindMount>({ descriptor, recursive: any, file: any, propagation: named(plan.Propagation) }),
+      tmpfs: message<plan.TmpfsMount>({ sizeBytes: range(0n, BYTES_MAX), mode: range(0, 0o7777), uid: any, gid: any }),
+      kernel: message<plan.KernelMount>({ filesystem: named(KernelFilesystem) }),
+      file: message<plan.GeneratedFile>({ name: named(GeneratedName), content }),
+    }),
+    target: path,
+    ...{ readOnly: any, noSuid: any, noDev: any, noExec: any },
+  },
+  ({ source, target }, field) => {
+    if (source?.$case === 'kernel' || source?.$case === 'file') {
+      const own = source.$case === 'kernel' ? KERNEL_TARGET[source.value.filesystem] : FILE_TARGET[source.value.name];
+      return must(target === own, `${field}.target`, `must be ${own}`);
+    }
+    // Beneath /proc and /sys lie the masks; the device directory itself is the helper's tmpfs.
+    const helpers = /^\/((proc|sys)(\/.*)?|dev)?$/.test(target);
+    return must(!helpers, `${field}.target`, 'must not be the root or /dev, nor in /proc or /sys');
+  },
+);
 
-function checkRoot(root: Root, field: string): void {
-  const source = present(root.source, `${field}.source`);
-  if (source.$case === 'image') checkLayers(source.value.layers, `${field}.image.layers`);
-  else checkDescriptor(source.value.descriptor, `${field}.directory.descriptor`);
-}
-
-function checkDescriptor(index: number, field: string): void {
-  checkRange(index, field, [0, DESCRIPTORS_MAX - 1]);
-}
-
-function checkMounts(mounts: readonly Mount[], field: string): void {
-  must(mounts.length <= 256, field, 'must be at most 256');
-  for (const [i, mount] of mounts.entries()) checkMount(mount, `${field}[${i}]`);
-  checkUnique(
-    mounts.map((mount) => mount.target),
-    field,
-  );
-  for (const [i, later] of mounts.entries()) {
-    const covers = mounts.slice(0, i).some((earlier) => earlier.target.startsWith(`${later.target}/`));
+const mounts: Rule<readonly plan.Mount[]> = (all, field) => {
+  list(MOUNT, { most: 256, once: ({ target }) => target })(all, field);
+  for (const [i, later] of all.entries()) {
+    const covers = all.slice(0, i).some((earlier) => earlier.target.startsWith(`${later.target}/`));
     must(!covers, `${field}[${i}].target`, 'must come before what lies beneath it');
   }
-}
+};
 
-function checkMount(mount: Mount, field: string): void {
-  checkPath(mount.target, `${field}.target`);
-  must(mount.target !== '/', `${field}.target`, 'must not be the root');
-  const source = present(mount.source, `${field}.source`);
-  switch (source.$case) {
-    case 'kernel':
-      checkEnum(source.value.filesystem, `${field}.kernel.filesystem`, KernelFilesystem);
-      must(
-        mount.target === KERNEL_TARGET[source.value.filesystem],
-        `${field}.target`,
-        `must be ${KERNEL_TARGET[source.value.filesystem]}`,
-      );
-      return;
-    case 'file':
-      checkEnum(source.value.name, `${field}.file.name`, GeneratedName);
-      must(
-        mount.target === FILE_TARGET[source.value.name],
-        `${field}.target`,
-        `must be ${FILE_TARGET[source.value.name]}`,
-      );
-      must(source.value.content.length <= 32_768, `${field}.file.content`, 'must be at most 32768 bytes');
-      return;
-    case 'bind':
-      checkDescriptor(source.value.descriptor, `${field}.bind.descriptor`);
-      checkEnum(source.value.propagation, `${field}.bind.propagation`, Propagation);
-      break;
-    case 'tmpfs':
-      checkRange(source.value.sizeBytes, `${field}.tmpfs.size_bytes`, [0n, 2n ** 53n - 1n]);
-      checkRange(source.value.mode, `${field}.tmpfs.mode`, [0, 0o7777]);
-      break;
-  }
-  // Beneath /proc and /sys lie the masks; the device directory itself is the helper's tmpfs.
-  const kernelOwned = /^\/(proc|sys)(\/|$)|^\/dev$/.test(mount.target);
-  must(!kernelOwned, `${field}.target`, 'must not be /dev, nor in /proc or /sys');
-}
+const isNew = (namespaces: plan.Namespaces, bit: number): boolean => (namespaces.unshare & BigInt(bit)) !== 0n;
+const JOIN = message<plan.Join>({
+  namespace: (bit, field) =>
+    must(
+      JOINABLE.some((one) => BigInt(one) === bit),
+      field,
+      'must be the one bit of a namespace that can be joined',
+    ),
+  container: id,
+});
+const NAMESPACES = message<plan.Namespaces>(
+  { unshare: any, join: list(JOIN, { most: 8, once: ({ namespace }) => namespace }), uidCount: any },
+  (namespaces, field) => {
+    const { unshare, join, uidCount } = namespaces;
+    must((unshare & ~ALL) === 0n, `${field}.unshare`, 'must hold CLONE_NEW* bits only');
+    must(isNew(namespaces, CLONE_NEWNS), `${field}.unshare`, 'must hold the mount namespace');
+    for (const [i, { namespace }] of join.entries())
+      must((unshare & namespace) === 0n, `${field}.join[${i}].namespace`, 'must not be made and joined');
+    // A namespace obeys the user namespace that made it; that the joined ones are all of one is checked against the records.
+    const ownUser = isNew(namespaces, CLONE_NEWUSER);
+    const obeysOther = join.some(({ namespace }) => OF_ONE_USER.includes(Number(namespace)));
+    must(
+      !(ownUser && obeysOther),
+      `${field}.join`,
+      'net, ipc, pid and uts cannot be joined from a user namespace of its own',
+    );
+    range(ownUser ? 1n : 0n, ownUser ? UID_COUNT_MAX : 0n)(uidCount, `${field}.uid_count`);
+  },
+);
 
-function checkNamespaces(namespaces: Namespaces, field: string): void {
-  must((namespaces.unshare & ~ALL) === 0n, `${field}.unshare`, 'must hold CLONE_NEW* bits only');
-  must(isNew(namespaces, CLONE_NEWNS), `${field}.unshare`, 'must hold the mount namespace');
-  const joined = new Set<number>();
-  for (const [i, join] of namespaces.join.entries()) {
-    const bit = JOINABLE.find((one) => BigInt(one) === join.namespace);
-    must(bit !== undefined, `${field}.join[${i}].namespace`, 'must be the one bit of a namespace that can be joined');
-    must(!isNew(namespaces, bit), `${field}.join[${i}].namespace`, 'must not be made and joined');
-    must(!joined.has(bit), `${field}.join[${i}].namespace`, 'must not name the same thing twice');
-    checkId(join.container, `${field}.join[${i}].container`);
-    joined.add(bit);
-  }
-  // A namespace obeys the user namespace that made it; that the joined ones are all of one is checked against the records.
-  const ofOther = NEEDS_SAME_USER.some((bit) => joined.has(bit)) && isNew(namespaces, CLONE_NEWUSER);
-  must(!ofOther, `${field}.join`, 'net, ipc, pid and uts cannot be joined from a user namespace of its own');
-  const least = isNew(namespaces, CLONE_NEWUSER) ? 1n : 0n;
-  checkRange(namespaces.uidCount, `${field}.uid_count`, [least, least * UID_COUNT_MAX]);
-}
-
+const SYSCTL = message<plan.Sysctl>({
+  name: among(SYSCTLS, 'namespaced sysctls'),
+  value: matching(/^[\x20-\x7e\t]{1,256}$/, '1 to 256 printable characters'),
+});
 /** Hardening of a launch. An exec gives its seccomp profile alone. */
-export function checkHardening(hardening: Hardened, field: string): void {
-  checkEnum(hardening.seccomp, `${field}.seccomp`, Seccomp);
-  for (const [i, path] of hardening.maskedPaths.entries()) {
-    must(MASKABLE.has(path), `${field}.masked_paths[${i}]`, 'must be on the list of paths that can be masked');
-  }
-  for (const [i, path] of hardening.readOnlyPaths.entries()) {
-    must(
-      READ_ONLY_ABLE.has(path),
-      `${field}.read_only_paths[${i}]`,
-      'must be on the list of paths that can be made read-only',
-    );
-  }
-  checkUnique(hardening.maskedPaths, `${field}.masked_paths`);
-  checkUnique(hardening.readOnlyPaths, `${field}.read_only_paths`);
-  for (const [i, sysctl] of hardening.sysctls.entries()) {
-    must(SYSCTLS.has(sysctl.name), `${field}.sysctls[${i}].name`, 'must be on the list of namespaced sysctls');
-    must(
-      /^[\x20-\x7e\t]{1,256}$/.test(sysctl.value),
-      `${field}.sysctls[${i}].value`,
-      'must be 1 to 256 printable characters',
-    );
-  }
-  checkUnique(
-    hardening.sysctls.map((sysctl) => sysctl.name),
-    `${field}.sysctls`,
-  );
-}
+export const HARDENING = message<plan.Hardening>({
+  seccomp: named(plan.Seccomp),
+  maskedPaths: list(among(MASKABLE, 'paths that can be masked'), { most: 64, once: (one) => one }),
+  readOnlyPaths: list(among(READ_ONLY_ABLE, 'paths that can be made read-only'), { most: 64, once: (one) => one }),
+  sysctls: list(SYSCTL, { most: 64, once: ({ name }) => name }),
+});
 
-function checkDevices(devices: readonly DeviceNode[], field: string): void {
-  must(devices.length <= 128, field, 'must be at most 128');
-  for (const [i, device] of devices.entries()) {
-    checkText(device.path, `${field}[${i}].path`, 255);
-    checkPath(`/${device.path}`, `${field}[${i}].path`);
-    must(
-      /^[A-Za-z0-9]/.test(device.path) && device.path.split('/').length <= 4,
-      `${field}[${i}].path`,
-      'must be a name beneath /dev',
-    );
-    must(
-      !/^(pts|mqueue|fd|shm)(\/|$)|^(stdin|stdout|stderr|ptmx|core|console)$/.test(device.path),
-      `${field}[${i}].path`,
-      'is made by the helper',
-    );
-    checkDevice(device.major, device.minor, `${field}[${i}]`);
-    checkRange(device.mode, `${field}[${i}].mode`, [0, 0o777]);
-  }
-  checkUnique(
-    devices.map((device) => device.path),
-    field,
-  );
-}
+const nodePath: Rule<string> = (value, field) => {
+  text(255)(value, field);
+  path(`/${value}`, field);
+  must(/^[A-Za-z0-9]/.test(value) && value.split('/').length <= 4, field, 'must be a name beneath /dev');
+  const ours = /^(pts|mqueue|fd|shm)(\/|$)|^(stdin|stdout|stderr|ptmx|core|console)$/;
+  must(!ours.test(value), field, 'must not be one that the helper makes');
+};
+const NODE = message<plan.DeviceNode>({
+  path: nodePath,
+  block: any,
+  ...DEVICE,
+  mode: range(0, 0o777),
+  uid: any,
+  gid: any,
+});
+
+const hostName = matching(/^[A-Za-z0-9._-]{0,64}$/, 'at most 64 letters, digits, dots, dashes or underscores');
+/** Checks a launch; the field is the name by which its own fields are called in refusals. */
+export const checkLaunch = message<plan.Launch>(
+  {
+    id,
+    root: ROOT,
+    mounts,
+    process: PROCESS,
+    namespaces: NAMESPACES,
+    hostname: hostName,
+    domainname: hostName,
+    limits: LIMITS,
+    hardening: HARDENING,
+    devices: list(NODE, { most: 128, once: (node) => node.path }),
+    init: any,
+    stdio: STDIO,
+  },
+  (launch, field) => {
+    const { namespaces, hardening } = launch;
+    if (namespaces === undefined || hardening === undefined) return;
+    const other = namespaces.join.every(({ container }) => container !== launch.id);
+    must(other, `${field}.namespaces.join`, 'must name another container');
+    for (const name of ['hostname', 'domainname'] as const) {
+      const right = launch[name] === '' || isNew(namespaces, CLONE_NEWUTS);
+      must(right, `${field}.${name}`, 'needs a UTS namespace of its own');
+    }
+    for (const [i, { name }] of hardening.sysctls.entries()) {
+      const right = isNew(namespaces, SYSCTLS.get(name) ?? 0);
+      must(right, `${field}.hardening.sysctls[${i}]`, 'needs a namespace of its own for it');
+    }
+  },
+);

@@ -1,69 +1,50 @@
-// What is executed, by launch and exec: argument vector, ids, resource limits, capabilities.
+// What is executed, by launch and exec: argument vector, ids, resource limits, capabilities. Nothing is left to the kernel's or the helper's choice.
 import { CAP_MASK } from '../../proto/abi/capability.ts';
-import { type Process, Resource, type Stdio } from '../../proto/gen/berth/helper/v1/plan.ts';
-import { checkEnum, checkPath, checkRange, checkText, checkUnique, PATH_BYTES_MAX, present } from './fields.ts';
+import * as plan from '../../proto/gen/berth/helper/v1/plan.ts';
+import { any, list, message, named, PATH_BYTES_MAX, path, type Rule, range, text } from './fields.ts';
 import { must } from './malformed.ts';
 
-const ID_MAX = 0xffffffff - 1; // 2^32 - 1 means "no change" to setresuid(2)
 const STRING_BYTES_MAX = 65_536;
+const one: Rule<number | bigint> = range(0, 0xffffffff - 1); // 2^32 - 1 means "no change" to setresuid(2)
 
-/** A process: nothing in it may be left to the kernel's or the helper's choice. */
-export function checkProcess(process: Process, field: string): void {
-  must(process.argv.length >= 1, `${field}.argv`, 'must have at least one element');
-  for (const [i, text] of process.argv.entries()) checkText(text, `${field}.argv[${i}]`, STRING_BYTES_MAX);
-  for (const [i, text] of process.env.entries()) {
-    checkText(text, `${field}.env[${i}]`, STRING_BYTES_MAX);
-    must(text.indexOf('=') > 0, `${field}.env[${i}]`, 'must be KEY=VALUE');
-  }
-  must(
-    process.executables.length >= 1 && process.executables.length <= 64,
-    `${field}.executables`,
-    'must be 1 to 64 files',
-  );
-  for (const [i, file] of process.executables.entries()) {
-    checkText(file, `${field}.executables[${i}]`, PATH_BYTES_MAX - 1);
-    must(file !== '', `${field}.executables[${i}]`, 'must not be empty');
-  }
-  checkPath(process.cwd, `${field}.cwd`);
-  checkRange(process.uid, `${field}.uid`, [0, ID_MAX]);
-  checkRange(process.gid, `${field}.gid`, [0, ID_MAX]);
-  must(process.groups.length <= 1024, `${field}.groups`, 'must be at most 1024');
-  for (const [i, group] of process.groups.entries()) checkRange(group, `${field}.groups[${i}]`, [0, ID_MAX]);
-  checkRlimits(process, `${field}.rlimits`);
-  checkCapabilities(process, `${field}.capabilities`);
-  checkRange(process.oomScoreAdj, `${field}.oom_score_adj`, [-1000, 1000]);
-  checkRange(process.umask, `${field}.umask`, [0, 0o777]);
-}
+const variable: Rule<string> = (value, field) => {
+  text(STRING_BYTES_MAX)(value, field);
+  must(value.indexOf('=') > 0, field, 'must be KEY=VALUE');
+};
 
-function checkRlimits(process: Process, field: string): void {
-  for (const [i, limit] of process.rlimits.entries()) {
-    checkEnum(limit.resource, `${field}[${i}].resource`, Resource);
-    must(limit.soft <= limit.hard, `${field}[${i}].soft`, 'must not be above the hard limit');
-  }
-  checkUnique(
-    process.rlimits.map((limit) => limit.resource),
-    field,
-  );
-}
+const LIMIT = message<plan.ResourceLimit>(
+  { resource: named(plan.Resource), soft: any, hard: any },
+  ({ soft, hard }, field) => must(soft <= hard, `${field}.soft`, 'must not be above the hard limit'),
+);
 
-function checkCapabilities(process: Process, field: string): void {
-  const caps = present(process.capabilities, field);
-  for (const set of ['bounding', 'effective', 'permitted', 'inheritable', 'ambient'] as const) {
-    must((caps[set] & ~CAP_MASK) === 0n, `${field}.${set}`, 'must hold known capabilities only');
-  }
-  must((caps.permitted & ~caps.bounding) === 0n, `${field}.permitted`, 'must be within bounding');
-  must((caps.inheritable & ~caps.bounding) === 0n, `${field}.inheritable`, 'must be within bounding');
-  must((caps.effective & ~caps.permitted) === 0n, `${field}.effective`, 'must be within permitted');
-  must(
-    (caps.ambient & ~(caps.permitted & caps.inheritable)) === 0n,
-    `${field}.ambient`,
-    'must be permitted and inheritable',
-  );
-}
+const known: Rule<bigint> = (set, field) => must((set & ~CAP_MASK) === 0n, field, 'must hold known capabilities only');
+const CAPABILITIES = message<plan.Capabilities>(
+  { bounding: known, effective: known, permitted: known, inheritable: known, ambient: known },
+  ({ bounding, effective, permitted, inheritable, ambient }, field) => {
+    must((permitted & ~bounding) === 0n, `${field}.permitted`, 'must be within bounding');
+    must((inheritable & ~bounding) === 0n, `${field}.inheritable`, 'must be within bounding');
+    must((effective & ~permitted) === 0n, `${field}.effective`, 'must be within permitted');
+    must((ambient & ~(permitted & inheritable)) === 0n, `${field}.ambient`, 'must be permitted and inheritable');
+  },
+);
 
-/** Standard input, output and error. */
-export function checkStdio(stdio: Stdio, field: string): void {
-  checkRange(stdio.columns, `${field}.columns`, [0, 65_535]);
-  checkRange(stdio.rows, `${field}.rows`, [0, 65_535]);
-  must(stdio.tty || (stdio.columns === 0 && stdio.rows === 0), `${field}.columns`, 'a size needs a tty');
-}
+export const PROCESS = message<plan.Process>({
+  argv: list(text(STRING_BYTES_MAX), { least: 1, most: STRING_BYTES_MAX }),
+  env: list(variable, { most: STRING_BYTES_MAX }),
+  executables: list(text(PATH_BYTES_MAX - 1, 1), { least: 1, most: 64 }),
+  cwd: path,
+  uid: one,
+  gid: one,
+  groups: list(one, { most: 1024 }),
+  rlimits: list(LIMIT, { most: 16, once: ({ resource }) => resource }),
+  capabilities: CAPABILITIES,
+  noNewPrivileges: any,
+  oomScoreAdj: range(-1000, 1000),
+  umask: range(0, 0o777),
+});
+
+export const STDIO = message<plan.Stdio>(
+  { tty: any, stdin: any, columns: range(0, 65_535), rows: range(0, 65_535) },
+  ({ tty, columns, rows }, field) =>
+    must(tty || (columns === 0 && rows === 0), `${field}.columns`, 'a size needs a tty'),
+);
