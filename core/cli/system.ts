@@ -1,4 +1,5 @@
 // `berth system up`, `down`, `status`, `env`: Berth's own processes.
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type EngineStatus, makeClient } from '../client/client.ts';
 import { NoServer } from '../client/error.ts';
