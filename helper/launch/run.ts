@@ -30,6 +30,7 @@ export type RunOutcome =
     }
   | { readonly kind: 'failed'; readonly failure: StepFailure };
 
+export type RunOptions = StartOptions & { readonly deadlineMs?: number };
 export type Pipe = readonly [read: number, write: number];
 
 const DEADLINE_MS = 30_000;
@@ -64,11 +65,12 @@ function callName(number: number | undefined): string {
  * Starts the program and follows it to its outcome. `status` is the pipe the program was made with; both ends are closed here. The first process is
  * reaped in any case, the second where it failed; a running one is the caller's to reap.
  */
-export async function runProgram(program: Program, status: Pipe, options: StartOptions = {}): Promise<RunOutcome> {
+export async function runProgram(program: Program, status: Pipe, options: RunOptions = {}): Promise<RunOutcome> {
+  const { deadlineMs = DEADLINE_MS } = options;
   const begun = performance.now();
   const first = startAndClose(program, status, options);
   const started = performance.now();
-  const { pid, failure } = await followed(program, status[0], first);
+  const { pid, failure } = await followed(program, { status: status[0], first, deadlineMs });
   const ended = performance.now();
   await reaped(first.pidfd);
   if (pid === undefined)
@@ -85,8 +87,9 @@ export async function runProgram(program: Program, status: Pipe, options: StartO
 
 /** Runs a program that only does something and ends; gives the step that failed. */
 export async function runToEnd(program: Program, status: Pipe): Promise<StepFailure | undefined> {
+  const deadlineMs = DEADLINE_MS;
   const first = startAndClose(program, status, {});
-  const { failure } = await followed(program, status[0], first);
+  const { failure } = await followed(program, { status: status[0], first, deadlineMs });
   await reaped(first.pidfd);
   return failure;
 }
@@ -102,16 +105,23 @@ function startAndClose(program: Program, [read, write]: Pipe, options: StartOpti
   }
 }
 
-async function followed(program: Program, statusRead: number, first: Child): Promise<Report> {
+type Following = { readonly status: number; readonly first: Child; readonly deadlineMs: number };
+
+/** Reads what the program reports until nobody can report any more. A container's root can hold that up, so it has a deadline. */
+async function followed(program: Program, { status, first, deadlineMs }: Following): Promise<Report> {
   const chunks: Buffer[] = [];
-  const socket = new Socket({ fd: statusRead, readable: true, writable: false });
-  const late = setTimeout(() => socket.destroy(), DEADLINE_MS);
-  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  const socket = new Socket({ fd: status, readable: true, writable: false });
+  const late = setTimeout(() => socket.destroy(), deadlineMs);
+  await new Promise((resolve) => {
+    socket.on('data', (chunk: Buffer) => void chunks.push(chunk));
+    socket.on('error', () => undefined); // it closes all the same
+    socket.on('close', resolve);
+  });
   clearTimeout(late);
   const report = decodeStatus(Buffer.concat(chunks), program);
   if (socket.readableEnded) return report;
   kill(first.pidfd);
-  return { pid: report.pid, failure: failureNamed(`not done within ${DEADLINE_MS / 1000} s`) };
+  return { pid: report.pid, failure: failureNamed(`not done within ${deadlineMs / 1000} s`) };
 }
 
 function failureNamed(detail: string): StepFailure {

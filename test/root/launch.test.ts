@@ -16,6 +16,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CheckedMount } from '../../helper/decode/checked.ts';
 import { newUserNamespace } from '../../helper/launch/namespaces.ts';
+import { runProgram } from '../../helper/launch/run.ts';
+import { cloneProcess } from '../../helper/lower/namespaces.ts';
+import { createProgram, u64 } from '../../helper/lower/program.ts';
 import { pipe2 } from '../../helper/sys/descriptors.ts';
 import { openPath } from '../../helper/sys/files.ts';
 import { pidfdSendSignal } from '../../helper/sys/processes.ts';
@@ -30,6 +33,7 @@ import {
   CLONE_NEWUSER,
   CLONE_NEWUTS,
 } from '../../proto/abi/sched.ts';
+import { SYS_nanosleep } from '../../proto/abi/unistd.ts';
 import {
   GeneratedName,
   KernelFilesystem,
@@ -525,6 +529,15 @@ suite('a launch that cannot be', [root], () => {
       'mount /data: EINVAL (move_mount)',
     );
     closeSync(file);
+  });
+
+  test('is given up when it is not done in time, and killed', async () => {
+    const status = pipe2();
+    const program = createProgram(status[1]);
+    cloneProcess(program, { flags: 0, close: [] });
+    program.call(SYS_nanosleep, [program.data(u64(60, 0)), 0]);
+    const outcome = await runProgram(program, status, { deadlineMs: 100 });
+    expect(outcome.kind === 'failed' && outcome.failure.detail).toBe('not done within 0.1 s');
   });
 
   test('leaves no process', async () => {
