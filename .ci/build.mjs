@@ -36,7 +36,7 @@ function sources(folder) {
 }
 
 function fingerprint() {
-  const hash = createHash('sha256');
+  const hash = createHash('sha256').update(dist); // the path is in berth's first line
   const files = [
     ...['core', 'helper', 'proto', 'asm'].flatMap(sources),
     join(root, 'package-lock.json'),
