@@ -62,6 +62,8 @@ async function startHelper(session: Session, paths: InstancePaths): Promise<void
       'the helper of this machine does not answer: start it as root with `berth system up`, or run your own with --state-dir DIR',
     );
   }
+  const { writeDefaultPolicy } = await import('./policy-default.ts');
+  writeDefaultPolicy(session.place());
   const log = join(makeLogs(paths.log), 'helper.log');
   await startProgram(session, {
     name: 'helper',
