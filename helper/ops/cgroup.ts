@@ -139,22 +139,41 @@ function inOrder(host: CgroupHost, id: string, values: Map<number, bigint>): num
   return raises ? [Knob.KNOB_MEMORY_SWAP_MAX_BYTES, ...rest] : [...rest, Knob.KNOB_MEMORY_SWAP_MAX_BYTES];
 }
 
+/** Files of the freezer: where it is told, and where it tells that it is done (v2 answers later than it is asked). */
+function freezerOf(host: CgroupHost, id: string) {
+  const group = `${host.of.get('freezer')}/${id}`;
+  if (host.version !== 2)
+    return {
+      ask: `${group}/freezer.state`,
+      tell: `${group}/freezer.state`,
+      words: ['THAWED', 'FROZEN'],
+      done: ['THAWED', 'FROZEN'],
+    };
+  return {
+    ask: `${group}/cgroup.freeze`,
+    tell: `${group}/cgroup.events`,
+    words: ['0', '1'],
+    done: ['frozen 0', 'frozen 1'],
+  };
+}
+
+export function isFrozen(host: CgroupHost, id: string): boolean {
+  const { tell, done } = freezerOf(host, id);
+  return host.of.has('freezer') && (readText(tell) ?? '').includes(done[1] ?? '');
+}
+
 /** Freezes or thaws; returns when the kernel says it is done, throws Failed after two seconds without. */
 export async function freeze(host: CgroupHost, id: string, frozen: boolean): Promise<void> {
-  const group = `${host.of.get('freezer')}/${id}`;
   if (!host.of.has('freezer'))
     throw new Failed('freeze', 'this host has no freezer cgroup controller that Berth can use');
-  const [file, text, events, done] =
-    host.version === 2
-      ? (['cgroup.freeze', frozen ? '1' : '0', 'cgroup.events', frozen ? 'frozen 1' : 'frozen 0'] as const)
-      : (['freezer.state', frozen ? 'FROZEN' : 'THAWED', 'freezer.state', frozen ? 'FROZEN' : 'THAWED'] as const);
+  const { ask, tell, words, done } = freezerOf(host, id);
   for (let waitedMs = 0; waitedMs < 2000; waitedMs += 5) {
     // v1: a state of FREEZING may need to be asked again.
-    if (waitedMs === 0 || host.version === 1) step(`write ${file}`, () => writeFileSync(`${group}/${file}`, text));
-    if (readFileSync(`${group}/${events}`, 'utf8').includes(done)) return;
+    if (waitedMs === 0 || host.version === 1) step('freeze', () => writeFileSync(ask, words[Number(frozen)] ?? ''));
+    if (readFileSync(tell, 'utf8').includes(done[Number(frozen)] ?? '')) return;
     await sleep(5);
   }
-  throw new Failed(frozen ? 'freeze' : 'thaw', `cgroup ${group} did not reach "${done}" within 2 seconds`);
+  throw new Failed(frozen ? 'freeze' : 'thaw', `${tell} did not tell "${done[Number(frozen)]}" within 2 seconds`);
 }
 
 /** Processes in the container's groups. */

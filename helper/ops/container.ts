@@ -13,7 +13,7 @@ import { BLOCK_IDS } from './blocks.ts';
 import { makeCgroups, openGroups, removeCgroups } from './cgroup.ts';
 import { Failed } from './failed.ts';
 import { joinedNamespaces, openNamespace, placeOf } from './joined.ts';
-import type { Order, Started, World } from './order.ts';
+import type { Order, Started, StartOrder, World } from './order.ts';
 import { type ContainerRecord, makeContainerDirectories } from './records.ts';
 import { openHere } from './seen.ts';
 import { start } from './start.ts';
@@ -25,44 +25,56 @@ const FILE_NAMES: Readonly<Record<number, string>> = {
   [GeneratedName.GENERATED_NAME_RESOLV_CONF]: 'resolv.conf',
 };
 
-/** Launches; the caller saves the record once the keeper has the output's ends. Throws Failed with the step that did not work, and then nothing is left of it. */
-export async function launchContainer(world: World, order: Order<CheckedLaunch>): Promise<Started> {
+/** Launches. Throws Failed with the step that did not work, and then nothing is left of it. */
+export async function launchContainer(world: World, order: StartOrder<CheckedLaunch>): Promise<Started> {
   const { verb, owner } = order;
   const before = world.records.find(owner.name, verb.id);
-  const record = before ?? newRecord(world, order);
+  const record = before === undefined ? newRecord(world, order) : againRecord(world, order, before);
   try {
     world.records.save(Object.assign(record, { state: 'starting', frozen: false, execs: {} }));
     makeContainerDirectories(world.records.directory(verb.id), record.firstId);
     writeGenerated(world, verb, record.firstId);
     makeCgroups(world.cgroups, verb);
-    const started = await startIt(world, order, record);
-    delete record.exit;
-    Object.assign(record, { state: 'running', run: started.run });
-    return started;
+    return await startIt(world, order, record);
   } catch (error) {
     await removeCgroups(world.cgroups, verb.id);
-    if (before === undefined) forget(world, record);
+    if (before === undefined) await forget(world, record);
     else world.records.save(Object.assign(record, { state: 'exited' }));
     throw error;
   }
 }
 
 /** Removes record, files and the claim on its uids. */
-export function forget(world: World, record: ContainerRecord): void {
-  world.records.remove(record.id);
+export async function forget(world: World, record: ContainerRecord): Promise<void> {
+  await world.records.remove(record.id);
   if (record.blocks > 0) world.blocks.free(record.firstId, record.blocks);
 }
 
 function newRecord(world: World, { verb, owner }: Order<CheckedLaunch>): ContainerRecord {
-  const layers = verb.root.source.$case === 'image' ? verb.root.source.value.layers : [];
-  const base = { id: verb.id, principal: owner.name, layers, state: 'starting' as const, frozen: false, execs: {} };
+  const base = { id: verb.id, principal: owner.name, layers: layersOf(verb), state: 'starting' as const };
   const place = placeOf(world, verb, owner.name);
-  if ((Number(verb.namespaces.unshare) & CLONE_NEWUSER) === 0) {
-    world.blocks.use(place.firstId, place.blocks);
-    return { ...base, ...place };
-  }
-  const blocks = Math.ceil(Number(verb.namespaces.uidCount) / BLOCK_IDS);
-  return { ...base, ...place, firstId: world.blocks.take(owner.name, blocks), blocks };
+  const own = blocksOf(verb);
+  if (own === 0) world.blocks.use(place.firstId, place.blocks);
+  const ids = own === 0 ? {} : { firstId: world.blocks.take(owner.name, own), blocks: own };
+  return { ...base, ...place, ...ids, frozen: false, execs: {} };
+}
+
+/** The record of a container that starts again: its files belong to the ids it had. */
+function againRecord(world: World, { verb, owner }: Order<CheckedLaunch>, record: ContainerRecord): ContainerRecord {
+  const { firstId, namespaces } = placeOf(world, verb, owner.name);
+  const own = blocksOf(verb);
+  const same = own === 0 ? firstId === record.firstId : own === record.blocks;
+  if (!same) throw new Failed('map ids', `the files of container ${verb.id} belong to ids of another user namespace`);
+  return Object.assign(record, { namespaces, layers: layersOf(verb) });
+}
+
+function layersOf({ root }: CheckedLaunch): readonly string[] {
+  return root.source.$case === 'image' ? root.source.value.layers : [];
+}
+
+/** How many blocks its own user namespace takes; 0 where it has none of its own. */
+function blocksOf({ namespaces }: CheckedLaunch): number {
+  return Math.ceil(Number(namespaces.uidCount) / BLOCK_IDS);
 }
 
 /** The container's own files; one that is there already stays, with what the container has made of it. */
@@ -81,7 +93,7 @@ function writeGenerated(world: World, verb: CheckedLaunch, owner: number): void 
 
 type At = { readonly record: ContainerRecord; readonly open: DisposableStack };
 
-async function startIt(world: World, order: Order<CheckedLaunch>, record: ContainerRecord): Promise<Started> {
+async function startIt(world: World, order: StartOrder<CheckedLaunch>, record: ContainerRecord): Promise<Started> {
   using open = new DisposableStack();
   using undo = new DisposableStack();
   const { verb } = order;
@@ -108,6 +120,9 @@ async function startIt(world: World, order: Order<CheckedLaunch>, record: Contai
     plan: verb.stdio,
   });
   undo.move();
+  delete record.exit;
+  Object.assign(record, { state: 'running', run: started.run });
+  order.deliver(started);
   return started;
 }
 

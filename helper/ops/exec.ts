@@ -5,12 +5,15 @@ import type { CheckedExec } from '../decode/checked.ts';
 import { lowerExec } from '../lower/exec.ts';
 import { openGroups } from './cgroup.ts';
 import { Failed } from './failed.ts';
-import type { Order, Started, World } from './order.ts';
+import type { Started, StartOrder, World } from './order.ts';
 import { start } from './start.ts';
 import { openStdio } from './stdio.ts';
 
-/** Executes; the caller saves the record once the keeper has the output's ends. Throws Failed, and then there is no such exec. */
-export async function execInContainer(world: World, { verb, owner }: Order<CheckedExec>): Promise<Started> {
+/** Executes. Throws Failed with the step that did not work, and then there is no such exec. */
+export async function execInContainer(
+  world: World,
+  { verb, owner, deliver }: StartOrder<CheckedExec>,
+): Promise<Started> {
   const record = world.records.find(owner.name, verb.container);
   const container = world.pidfdOf(verb.container);
   if (record === undefined || container === undefined)
@@ -28,6 +31,6 @@ export async function execInContainer(world: World, { verb, owner }: Order<Check
     plan: verb.stdio,
   });
   undo.move();
-  record.execs[verb.id] = { run: started.run };
+  deliver(started);
   return started;
 }

@@ -11,6 +11,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** The directory and those above it, root's alone where they are made. */
@@ -63,4 +64,9 @@ export function syncPath(path: string): void {
 
 export function removeTree(path: string): void {
   rmSync(path, { recursive: true, force: true });
+}
+
+/** The same without keeping everybody waiting. Links are removed, never followed; nobody can write to the tree any more. */
+export async function removeBigTree(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true });
 }

@@ -9,7 +9,7 @@ import type { RootSource } from '../lower/host.ts';
 import { cloneMount, mountSetattr, openat2 } from '../sys/files.ts';
 import { BLOCK_IDS } from './blocks.ts';
 import { Failed } from './failed.ts';
-import { list, makeDirectory, readText, removeTree, syncPath } from './files.ts';
+import { list, makeDirectory, readText, removeBigTree, removeTree, syncPath } from './files.ts';
 import { imageName, type LayerStore, newFile, syncAndClose } from './layers.ts';
 import type { Worker } from './worker.ts';
 
@@ -65,7 +65,7 @@ export function openImages(parts: ImageParts): Images {
   const free = async (name: string): Promise<void> => {
     await attached.get(name);
     if (attached.delete(name)) await detachImage(parts.storeNamespace, name);
-    removeTree(at(name));
+    await removeBigTree(at(name));
     syncPath(images);
   };
   return {

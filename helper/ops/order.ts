@@ -18,6 +18,9 @@ export type Order<V> = {
   readonly fds: readonly number[];
 };
 
+/** `deliver` is called when the process runs, before the op lets go of what it opened. */
+export type StartOrder<V> = Order<V> & { readonly deliver: (started: Started) => void };
+
 /** A process that an op has started. `held` goes to the keeper and, when asked for, to the engine. */
 export type Started = { readonly run: Run; readonly pidfd: number; readonly held: Held; readonly phases: Phases };
 

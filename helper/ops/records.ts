@@ -2,7 +2,7 @@
 // ("starting": whatever is found of it after a crash is removed) and after each change. Containers are looked up under their principal: one of
 // somebody else's and one that does not exist are the same answer.
 import { chownSync, mkdirSync } from 'node:fs';
-import { list, makeDirectory, readText, removeTree, syncPath, writeWhole } from './files.ts';
+import { list, makeDirectory, readText, removeBigTree, removeTree, syncPath, writeWhole } from './files.ts';
 
 /** How a process ended, as wait(2) tells it; nanoseconds of the boot clock as text, since JSON has no such numbers. */
 export type Exit = { readonly status: number; readonly bootNs: string; readonly outOfMemory: boolean };
@@ -42,8 +42,8 @@ export type Records = {
   /** Whether the id is in use, whoever's it is. */
   readonly has: (id: string) => boolean;
   readonly save: (record: ContainerRecord) => void;
-  /** Removes record and files; when it returns they stay removed even after a power failure. */
-  readonly remove: (id: string) => void;
+  /** Removes record and files; afterwards they stay removed even after a power failure. */
+  readonly remove: (id: string) => Promise<void>;
   readonly directory: (id: string) => string;
 };
 
@@ -65,9 +65,9 @@ export function openRecords(root: string): Records {
       makeDirectory(`${root}/${record.id}`);
       writeWhole(`${root}/${record.id}/record.json`, JSON.stringify(record));
     },
-    remove(id) {
+    async remove(id) {
       records.delete(id);
-      removeTree(`${root}/${id}`);
+      await removeBigTree(`${root}/${id}`);
       syncPath(root);
     },
     directory: (id) => `${root}/${id}`,

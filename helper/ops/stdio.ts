@@ -16,12 +16,7 @@ import { Failed } from './failed.ts';
 const PIPE_BYTES = 1 << 20;
 
 /** What the helper keeps. Pipes: standard output and error, then standard input's reading end if there is one. A tty: master, relay's read and write end. */
-export type Held = {
-  readonly tty: boolean;
-  readonly fds: readonly number[];
-  /** Standard input's first writing end, until the engine has it: without any writer the process would read the end of its input. */
-  readonly unsent?: number[];
-};
+export type Held = { readonly tty: boolean; readonly fds: readonly number[] };
 
 /** Ends for a process that is about to be started: `host` is for lowering; `started` is called once it runs and gives what is kept. */
 export type OpenedStdio = { readonly host: StdioHost; readonly started: () => Held };
@@ -45,12 +40,13 @@ export function openStdio(stdio: Stdio, { open, undo }: Stacks): OpenedStdio {
   const [outRead, outWrite] = bigPipe();
   const [errRead, errWrite] = bigPipe();
   const [inRead, inWrite] = stdio.stdin ? pipe2() : [openSync('/dev/null', 'r')];
-  closing(open, [outWrite, errWrite, ...(inWrite === undefined ? [inRead] : [inWrite])]);
+  // The first writing end of standard input is closed after the engine has its own: a program that finds no writer reads the end of its input.
+  closing(open, [outWrite, errWrite, inWrite ?? inRead]);
   const held = [outRead, errRead, ...(inWrite === undefined ? [] : [inRead])];
   closing(undo, held);
   return {
     host: { kind: 'pipes', descriptors: [inRead, outWrite, errWrite] },
-    started: () => ({ tty: false, fds: held, unsent: inWrite === undefined ? [] : [writerOf(inRead)] }),
+    started: () => ({ tty: false, fds: held }),
   };
 }
 
@@ -72,13 +68,9 @@ function receiveMaster(socket: number): number {
 }
 
 /** What the engine gets, in the lane's order; the caller closes `made` after sending. */
-export function forLane({ tty, fds, unsent }: Held): { fds: number[]; made: number[] } {
+export function forLane({ tty, fds }: Held): { fds: number[]; made: number[] } {
   const [first = -1, second = -1, third] = fds;
   if (tty || third === undefined) return { fds: [...fds], made: [] };
-  const input = unsent?.pop() ?? writerOf(third);
+  const input = openPath(`/proc/self/fd/${third}`, O_WRONLY);
   return { fds: [input, first, second], made: [input] };
-}
-
-function writerOf(reader: number): number {
-  return openPath(`/proc/self/fd/${reader}`, O_WRONLY);
 }

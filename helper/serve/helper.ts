@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
 import { openGate } from '../gate/gate.ts';
-import { type Becoming, becomeKeeper, connectKeeper } from '../launch/keeper.ts';
+import { type Becoming, becomeKeeper, connectKeeper, type Keeper } from '../launch/keeper.ts';
 import { readText, writeWhole } from '../ops/files.ts';
 import type { World } from '../ops/order.ts';
 import { watchPidfd } from '../sys/descriptors.ts';
@@ -43,7 +43,7 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
   const look = newLook({ world, lanes, own, taken });
   const gate = openGate({ directory: paths.etc, audit: { directory: paths.audit }, instance, look, nowMs: Date.now });
   const hello = newHello({ world, instance, slot, keeperPid: keeper.pid });
-  const performer = { world, living, keep: keeper.keep };
+  const performer = { world, living, keep: keepOrWait(keeper) };
   const handlers = newHandlers({ gate, performer, hub, taken, hello, homes: [paths.run, paths.users], log });
   const grpc = newGrpc();
   grpc.server.addService(RAW_SERVICE, handlers);
@@ -70,6 +70,18 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
     closeAll();
     void stopAll(world, living, paths).finally(() => process.exit(0));
   });
+}
+
+/** While there is no keeper, its next one takes the descriptor under the number that is chosen here. */
+function keepOrWait(keeper: Keeper): (fd: number) => number {
+  let number = 1 << 19;
+  return (fd) => {
+    try {
+      return keeper.keep(fd);
+    } catch {
+      return ++number;
+    }
+  };
 }
 
 function worldOf({ world }: { world?: World }): World {

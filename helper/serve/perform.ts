@@ -2,19 +2,19 @@
 import { closeSync } from 'node:fs';
 import { SIGKILL } from '../../proto/abi/signal.ts';
 import type { Phases, Reason, Result } from '../../proto/gen/berth/helper/v1/request.ts';
-import type { CheckedExec, CheckedLaunch, CheckedVerb } from '../decode/checked.ts';
+import type { CheckedLaunch, CheckedVerb } from '../decode/checked.ts';
 import type { Granted } from '../gate/verdict.ts';
 import { applyLimits, freeze, killAll } from '../ops/cgroup.ts';
 import { forget, launchContainer } from '../ops/container.ts';
 import { execInContainer } from '../ops/exec.ts';
 import { Failed } from '../ops/failed.ts';
 import { importLayer } from '../ops/import.ts';
-import type { Order, Owner, World } from '../ops/order.ts';
+import type { Order, Owner, Started, World } from '../ops/order.ts';
 import type { Run } from '../ops/records.ts';
 import { forLane } from '../ops/stdio.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
 import type { Ticket } from './lane.ts';
-import type { Living, Process } from './living.ts';
+import type { Living } from './living.ts';
 import { stateForbids } from './look.ts';
 
 export type Outcome = NonNullable<Result['outcome']>;
@@ -26,7 +26,8 @@ export type Asked = {
 };
 export type Performer = {
   readonly world: World;
-  readonly living: Living /** Gives the ends to the keeper; the numbers it keeps them under. */;
+  readonly living: Living;
+  /** Gives a descriptor to the keeper; the number it keeps it under. */
   readonly keep: (fd: number) => number;
 };
 
@@ -48,8 +49,7 @@ export function perform(performer: Performer, asked: Asked): Promise<Outcome> {
   if (container === undefined) return performStore(performer, asked, verb);
   return performer.living.inTurn(container, async () => {
     const why = stateForbids(performer.world, asked.owner.name, verb);
-    if (why !== undefined)
-      throw new Failed('wait for its turn', `${why.field}: ${why.asked}, allowed is ${why.allowed}`);
+    if (why !== undefined) throw new StateForbids({ rule: 'state', ...why });
     return await performContainer(performer, asked, verb);
   });
 }
@@ -66,7 +66,11 @@ async function performContainer(performer: Performer, asked: Asked, verb: Checke
     case 'launch':
       return await performLaunch(performer, asked, verb.value);
     case 'exec':
-      return await performExec(performer, asked, verb.value);
+      return await performStart(performer, asked, {
+        container: verb.value.container,
+        exec: verb.value.id,
+        start: (deliver) => execInContainer(world, { ...orderOf(asked, verb.value), deliver }),
+      });
     case 'signal': {
       const { container, exec, signal, all } = verb.value;
       if (all) await killEverything(world, container);
@@ -85,7 +89,7 @@ async function performContainer(performer: Performer, asked: Asked, verb: Checke
     case 'remove': {
       const record = known(world, owner, verb.value.container);
       living.release(record.id, ...Object.keys(record.execs));
-      forget(world, record);
+      await forget(world, record);
       return DONE;
     }
     case 'attach':
@@ -113,29 +117,39 @@ async function performLaunch(performer: Performer, asked: Asked, verb: CheckedLa
     return launched(before.run, before.firstId, { gate: asked.gateUs, lower: 0, start: 0, program: 0 });
   }
   if (before !== undefined) living.release(before.id, ...Object.keys(before.execs));
-  const started = await launchContainer(world, orderOf(asked, verb));
-  const record = known(world, asked.owner, verb.id);
-  followKept(performer, { record, exec: '', ...started });
-  giveBack(performer, asked, verb.id);
-  return launched(started.run, record.firstId, { ...started.phases, gate: asked.gateUs });
+  return await performStart(performer, asked, {
+    container: verb.id,
+    exec: '',
+    start: (deliver) => launchContainer(world, { ...orderOf(asked, verb), deliver }),
+  });
 }
 
-async function performExec(performer: Performer, asked: Asked, verb: CheckedExec): Promise<Outcome> {
-  const started = await execInContainer(performer.world, orderOf(asked, verb));
-  const record = known(performer.world, asked.owner, verb.container);
-  followKept(performer, { record, exec: verb.id, ...started });
-  giveBack(performer, asked, verb.id);
-  return launched(started.run, record.firstId, { ...started.phases, gate: asked.gateUs });
-}
+type ToStart = {
+  readonly container: string;
+  readonly exec: string;
+  readonly start: (deliver: (started: Started) => void) => Promise<Started>;
+};
 
-/** From here on the process outlives this helper with all its output: the keeper has its ends, the record their numbers. */
-function followKept({ world, living, keep }: Performer, process: Process): void {
-  const { record, exec } = process;
-  const run = { ...process.run, kept: process.held.fds.map(keep) };
-  if (exec === '') record.run = run;
-  else record.execs[exec] = { run };
-  world.records.save(record);
-  living.follow({ ...process, run });
+/** From `deliver` on the process outlives this helper with all its output: the keeper has its ends, the record their numbers. */
+async function performStart(performer: Performer, asked: Asked, { container, exec, start }: ToStart): Promise<Outcome> {
+  const { world, living, keep } = performer;
+  const problems: unknown[] = [];
+  const started = await start((one) => {
+    const record = known(world, asked.owner, container);
+    const run = { ...one.run, kept: one.held.fds.map(keep) };
+    if (exec === '') record.run = run;
+    else record.execs[exec] = { run };
+    world.records.save(record);
+    living.follow({ record, exec, run, pidfd: one.pidfd, held: one.held });
+    try {
+      giveBack(performer, asked, exec || container);
+    } catch (error) {
+      problems.push(error); // the process runs all the same
+    }
+  });
+  if (problems.length > 0) throw problems[0];
+  const { firstId } = known(world, asked.owner, container);
+  return launched(started.run, firstId, { ...started.phases, gate: asked.gateUs });
 }
 
 function orderOf<V>({ owner, ticket }: Asked, verb: V): Order<V> {
@@ -149,7 +163,6 @@ function launched(run: Run, block: number, phases: Phases): Outcome {
 /** Sends the stdio of a container or exec, and its pidfd while it runs, on the ticket's lane. */
 function giveBack({ living }: Performer, { ticket }: Asked, id: string): void {
   const held = living.heldOf(id);
-  if (ticket === undefined) for (const fd of held?.unsent?.splice(0) ?? []) closeSync(fd);
   if (ticket === undefined) return;
   if (held === undefined) throw new Failed('attach', `nothing is kept of the output of ${id}`);
   const pidfd = living.pidfdOf(id);
@@ -181,7 +194,7 @@ function known(world: World, owner: Owner, id: string) {
   return record;
 }
 
-async function performStore({ world }: Performer, asked: Asked, verb: CheckedVerb): Promise<Outcome> {
+async function performStore({ world, living }: Performer, asked: Asked, verb: CheckedVerb): Promise<Outcome> {
   const { owner, ticket } = asked;
   const needed = (uses: (layers: readonly string[]) => boolean): void => {
     const user = [...world.records.all()].find((record) => record.principal === owner.name && uses(record.layers));
@@ -189,7 +202,11 @@ async function performStore({ world }: Performer, asked: Asked, verb: CheckedVer
   };
   switch (verb.$case) {
     case 'importLayer':
-      return { $case: 'layerImported', value: await importLayer(world, orderOf(asked, verb.value)) };
+      // Four at a time for each principal, and none twice.
+      return await living.inTurn(`${owner.name} ${Number.parseInt(verb.value.diffId.slice(-1), 16) % 4}`, async () => ({
+        $case: 'layerImported',
+        value: await importLayer(world, orderOf(asked, verb.value)),
+      }));
     case 'mergeImage': {
       const { highestUid, highestGid, indexBytes, form } = await world.images.merge(verb.value.layers, owner.name);
       const fds = world.images.open(verb.value.layers);

@@ -2,7 +2,7 @@
 // are recorded, and whatever belongs to no container is removed: groups, half-made launches, descriptors the keeper keeps for nobody.
 import { closeSync, readdirSync, readlinkSync } from 'node:fs';
 import type { Keeper } from '../launch/keeper.ts';
-import { oomKilled, removeCgroups } from '../ops/cgroup.ts';
+import { isFrozen, oomKilled, removeCgroups } from '../ops/cgroup.ts';
 import { groupNames } from '../ops/cgroup-host.ts';
 import { forget } from '../ops/container.ts';
 import type { World } from '../ops/order.ts';
@@ -16,6 +16,7 @@ import { bootNs } from '../sys/time.ts';
 import { UNSEEN } from '../watch/children.ts';
 import type { Exits } from '../watch/exits.ts';
 import type { Living } from './living.ts';
+import { endStrays } from './strays.ts';
 
 export type Found = { readonly world: World; readonly living: Living; readonly keeper: Keeper; readonly exits: Exits };
 
@@ -26,12 +27,14 @@ export function keptByKeeper(pid: number): number[] {
 }
 
 export async function reconcile(found: Found): Promise<void> {
-  const { world } = found;
+  const { world, keeper } = found;
   const all = [...world.records.all()];
+  endStrays(keeper.pid, new Set(runsOf(all).map((run) => run.pid)));
   for (const record of all) if (record.blocks > 0) world.blocks.use(record.firstId, record.blocks);
   const known = new Set(all.map((record) => record.id));
   for (const id of groupNames(world.cgroups)) if (!known.has(id)) await removeCgroups(world.cgroups, id);
   for (const record of all) await reconcileOne(found, record);
+  if (all.every((record) => record.state === 'exited')) found.exits.clear();
   releaseUnknown(found);
 }
 
@@ -39,9 +42,9 @@ async function reconcileOne(found: Found, record: ContainerRecord): Promise<void
   const { world } = found;
   if (record.state === 'starting') {
     await removeCgroups(world.cgroups, record.id);
-    if (record.exit === undefined) return forget(world, record);
+    if (record.exit === undefined) return await forget(world, record);
     record.state = 'exited';
-  }
+  } else if (record.state === 'running') record.frozen = isFrozen(world.cgroups, record.id);
   for (const [exec, one] of Object.entries(record.execs)) {
     if (one.run === undefined) delete record.execs[exec];
     else record.execs[exec] = { ...one, ...resume(found, { record, exec, run: one.run, exit: one.exit }) };
@@ -96,13 +99,14 @@ function openIfSame(run: Run): number | undefined {
   return undefined;
 }
 
+function runsOf(records: Iterable<ContainerRecord>): Run[] {
+  const all = [...records].flatMap((record) => [record.run, ...Object.values(record.execs).map((one) => one.run)]);
+  return all.filter((run) => run !== undefined);
+}
+
 /** What an earlier helper gave to the keeper and did not live to write down. */
 function releaseUnknown({ world, keeper }: Found): void {
-  const runs = [...world.records.all()].flatMap((record) => [
-    record.run,
-    ...Object.values(record.execs).map((one) => one.run),
-  ]);
-  const known = new Set(runs.flatMap((run) => run?.kept ?? []));
+  const known = new Set(runsOf(world.records.all()).flatMap((run) => run.kept));
   for (const number of keptByKeeper(keeper.pid)) {
     const link = readlinkSync(`/proc/${keeper.pid}/fd/${number}`);
     const stdio = link.startsWith('pipe:') || link.startsWith('/dev/p');

@@ -1,7 +1,7 @@
 // The file of exits, which outlives every helper: keeper and helper append an entry for each child before they reap it, so that no exit is lost
 // with the one who saw it. An entry is waitid(2)'s siginfo and the boot clock, as the keeper's program writes them. Pids come again: the first
 // entry for a pid after its process was started is that process's.
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { CLD_DUMPED, CLD_EXITED, SI_CODE_AT, SI_PID_AT, SI_STATUS_AT, SIGINFO_BYTES } from '../../proto/abi/wait.ts';
 import { waitStatus } from '../sys/processes.ts';
 
@@ -17,7 +17,8 @@ export type Exits = {
   readonly append: (entry: ExitEntry) => void;
   /** The exit of the process with this pid that was started then; undefined while there is none. */
   readonly find: (pid: number, startedNs: bigint) => ExitEntry | undefined;
-  readonly close: () => void;
+  /** Forgets all: nobody is left whose end could be in it. */
+  readonly clear: () => void;
 };
 
 /** Opens or makes the file. Entries are read as they come, each once. */
@@ -47,7 +48,11 @@ export function openExits(path: string): Exits {
       read();
       return known.get(pid)?.find((entry) => entry.bootNs >= startedNs);
     },
-    close: () => closeSync(fd),
+    clear() {
+      ftruncateSync(fd, 0);
+      known.clear();
+      offset = 0;
+    },
   };
 }
 

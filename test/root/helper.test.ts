@@ -128,11 +128,13 @@ suite('helper', [root, tool('busybox', 'busybox-static')], () => {
   test('a launch of what runs already gives the same process and its output again', async () => {
     const launch = shell('echo once; sleep 100');
     const first = await start(launch);
+    let text = '';
+    for (; text === ''; await sleep(2)) text = readNow(first.fds[0] ?? -1);
     const second = await start(launch);
     expect(second.pid).toBe(first.pid);
     await kill(launch.id);
     await remove(launch.id);
-    expect((await readAll(first.fds[0] ?? -1)) + (await readAll(second.fds[0] ?? -1))).toBe('once\n');
+    expect(text + (await readAll(first.fds[0] ?? -1)) + (await readAll(second.fds[0] ?? -1))).toBe('once\n');
   });
 
   test('a container that ended starts again with its writable layer and its generated files', async () => {
