@@ -3,6 +3,7 @@
 import type { CreateAsk } from '../client/client.ts';
 import { readDuration, readRamSize } from '../spec/units.ts';
 import { type Given, isOn, listOf, textOf } from './command.ts';
+import { readBytesRate, readCountRate, readDevice, readGpus, readWeight } from './device-flags.ts';
 import { CliError } from './error.ts';
 import { bindPorts, exposePorts } from './port-flags.ts';
 import { readMount, readNanoCpus, readUlimit } from './values.ts';
@@ -129,17 +130,14 @@ function hostConfig(given: Given, outside: Outside): CreateAsk['HostConfig'] {
     LogConfig: { Type: textOf(given, 'log-driver') ?? '', Config: pairs(listOf(given, 'log-opt')) },
     ...(given.flags.has('init') ? { Init: isOn(given, 'init') } : {}),
     ...resourcesOf(given),
-    Devices: listOf(given, 'device').map(deviceOf),
+    Devices: listOf(given, 'device').map(readDevice),
     DeviceCgroupRules: orNull(listOf(given, 'device-cgroup-rule')),
-    DeviceRequests: gpusOf(given),
-    BlkioWeightDevice: listOf(given, 'blkio-weight-device').map((one) => {
-      const [Path, weight] = splitRate(one, 'blkio-weight-device');
-      return { Path, Weight: Number(weight) };
-    }),
-    BlkioDeviceReadBps: listOf(given, 'device-read-bps').map((one) => bytesRate(one)),
-    BlkioDeviceWriteBps: listOf(given, 'device-write-bps').map((one) => bytesRate(one)),
-    BlkioDeviceReadIOps: listOf(given, 'device-read-iops').map((one) => countRate(one)),
-    BlkioDeviceWriteIOps: listOf(given, 'device-write-iops').map((one) => countRate(one)),
+    DeviceRequests: readGpus(textOf(given, 'gpus')),
+    BlkioWeightDevice: listOf(given, 'blkio-weight-device').map((one) => readWeight(one).device),
+    BlkioDeviceReadBps: listOf(given, 'device-read-bps').map((one) => readBytesRate(one).device),
+    BlkioDeviceWriteBps: listOf(given, 'device-write-bps').map((one) => readBytesRate(one).device),
+    BlkioDeviceReadIOps: listOf(given, 'device-read-iops').map((one) => readCountRate(one).device),
+    BlkioDeviceWriteIOps: listOf(given, 'device-write-iops').map((one) => readCountRate(one).device),
     CgroupParent: textOf(given, 'cgroup-parent') ?? '',
     MemorySwappiness: wholeOf(given, 'memory-swappiness') ?? -1,
     OomKillDisable: isOn(given, 'oom-kill-disable'),
@@ -256,53 +254,6 @@ function tmpfsOf(given: Given): Record<string, string> | undefined {
       return colon < 0 ? [one, ''] : [one.slice(0, colon), one.slice(colon + 1)];
     }),
   );
-}
-
-/** `--device HOST[:CONTAINER[:rwm]]`. */
-function deviceOf(text: string): { PathOnHost: string; PathInContainer: string; CgroupPermissions: string } {
-  const parts = text.split(':');
-  const [host = '', second, third] = parts;
-  if (parts.length > 3) throw new CliError(`invalid device specification: ${text}`, 125);
-  if (!host.startsWith('/')) throw new CliError(`${host} is not an absolute path`, 125);
-  const isMode = second !== undefined && third === undefined && /^[rwm]{1,3}$/.test(second);
-  const inside = second === undefined || isMode ? host : second;
-  return { PathOnHost: host, PathInContainer: inside, CgroupPermissions: (isMode ? second : third) ?? 'rwm' };
-}
-
-function gpusOf(given: Given): NonNullable<CreateAsk['HostConfig']>['DeviceRequests'] {
-  const text = textOf(given, 'gpus');
-  if (text === undefined) return null;
-  const count = text === 'all' ? -1 : /^\d+$/.test(text) ? Number(text) : 0;
-  const devices = /^device=(.+)$/.exec(text)?.[1]?.split(',') ?? null;
-  return [{ Driver: '', Count: count, DeviceIDs: devices, Capabilities: [['gpu']], Options: {} }];
-}
-
-function splitRate(text: string, flag: string): [string, string] {
-  const colon = text.lastIndexOf(':');
-  if (colon <= 0)
-    throw new CliError(`invalid argument ${JSON.stringify(text)} for "--${flag}" flag: bad format: ${text}`, 125);
-  return [text.slice(0, colon), text.slice(colon + 1)];
-}
-
-function bytesRate(text: string): { Path: string; Rate: number } {
-  const [Path, rate] = splitRate(text, 'device-read-bps');
-  const read = readRamSize(rate);
-  if (read.kind === 'bad')
-    throw new CliError(
-      `invalid rate for device: ${text}. The correct format is <device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb`,
-      125,
-    );
-  return { Path, Rate: read.bytes };
-}
-
-function countRate(text: string): { Path: string; Rate: number } {
-  const [Path, rate] = splitRate(text, 'device-read-iops');
-  if (!/^\d+$/.test(rate))
-    throw new CliError(
-      `invalid rate for device: ${text}. The correct format is <device-path>:<number>. Number must be a positive integer`,
-      125,
-    );
-  return { Path, Rate: Number(rate) };
 }
 
 function healthOf(given: Given): CreateAsk['Healthcheck'] {

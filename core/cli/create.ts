@@ -11,15 +11,27 @@ import type { Session } from './session.ts';
 
 /** `berth create [OPTIONS] IMAGE …`: prints the id. */
 export async function createContainer(session: Session, given: Given): Promise<number> {
-  const body = readBody(session, given);
+  const body = readBody(session, given, 'create');
   const client = await session.client();
   const id = await makeContainer(session, { client, given, body });
   session.stdout.write(`${id}\n`);
   return 0;
 }
 
-/** The create body of a command line. Throws CliError with code 125, as Docker's run does before anything is made. */
-export function readBody(session: Session, given: Given): CreateAsk {
+/** The create body of a command line. Throws CliError with code 125 and where to find help, before anything is made. */
+export function readBody(session: Session, given: Given, verb: 'run' | 'create' = 'run'): CreateAsk {
+  try {
+    const policy = textOf(given, 'pull') ?? 'missing';
+    if (!['always', 'missing', 'never'].includes(policy)) {
+      throw new CliError(`invalid pull option: '${policy}': must be one of "always", "missing" or "never"`);
+    }
+    return bodyOf(session, given);
+  } catch (error) {
+    throw error instanceof CliError ? withHelp(error.message, verb, 125) : error;
+  }
+}
+
+function bodyOf(session: Session, given: Given): CreateAsk {
   const rootfs = textOf(given, 'rootfs');
   const [image = '', ...rest] = given.args;
   const cwd = session.env['PWD'] ?? process.cwd();
@@ -63,9 +75,6 @@ export type Making = { readonly client: Client; readonly given: Given; readonly 
 export async function makeContainer(session: Session, making: Making): Promise<string> {
   const { given } = making;
   const policy = textOf(given, 'pull') ?? 'missing';
-  if (!['always', 'missing', 'never'].includes(policy)) {
-    throw new CliError(`invalid pull option: '${policy}': must be one of "always", "missing" or "never"`, 125);
-  }
   const cidfile = textOf(given, 'cidfile');
   if (cidfile !== undefined) openCidfile(cidfile);
   try {
@@ -80,13 +89,13 @@ export async function makeContainer(session: Session, making: Making): Promise<s
 
 function openCidfile(path: string): void {
   if (existsSync(path))
-    throw new CliError(`container ID file found, make sure the other container isn't running or delete ${path}`, 125);
+    throw new CliError(`container ID file found, make sure the other container isn't running or delete ${path}`);
   try {
     writeFileSync(path, '');
   } catch (error) {
     const why =
       (error as NodeJS.ErrnoException).code === 'ENOENT' ? `open ${path}: no such file or directory` : String(error);
-    throw new CliError(`failed to create the container ID file: ${why}`, 125);
+    throw new CliError(`failed to create the container ID file: ${why}`);
   }
 }
 
@@ -123,13 +132,15 @@ async function pull(session: Session, making: Making): Promise<void> {
   });
 }
 
-/** A failure of `run` and `create` with the code it ends with: 127 program not found, 126 not executable, else 125. */
+/** A failure of `run` with the code it ends with: 127 program not found, 126 not executable, else 125. */
 export function runFailure(error: unknown): CliError {
-  const help = "\n\nRun 'berth run --help' for more information";
-  if (error instanceof CliError) return error;
-  if (!(error instanceof ApiError))
-    return new CliError(`berth: ${error instanceof Error ? error.message : String(error)}${help}`, 125);
-  return new CliError(`berth: ${daemonText(error)}${help}`, startCode(error));
+  if (error instanceof ApiError) return withHelp(daemonText(error), 'run', startCode(error));
+  if (error instanceof CliError && error.code === 125) return error;
+  return withHelp(error instanceof Error ? error.message : String(error), 'run', 125);
+}
+
+function withHelp(text: string, verb: string, code: number): CliError {
+  return new CliError(`berth: ${text}\n\nRun 'berth ${verb} --help' for more information`, code);
 }
 
 /** Berth's servers send a code; of others the sentence is all there is. Source: docker/cli 28.2, run.go, toStatusError. */

@@ -11,15 +11,9 @@ export function readEnvFile(path: string, env: Env): string[] {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    const why =
-      code === 'ENOENT'
-        ? 'no such file or directory'
-        : code === 'EISDIR'
-          ? 'is a directory'
-          : code === 'EACCES'
-            ? 'permission denied'
-            : String(error);
-    throw new CliError(`berth: open ${path}: ${why}\n\nRun 'berth run --help' for more information`, 125);
+    if (code === 'EISDIR') throw new CliError(`invalid env file (${path}): read ${path}: is a directory`);
+    const why = { ENOENT: 'no such file or directory', EACCES: 'permission denied' }[code ?? ''] ?? String(error);
+    throw new CliError(`open ${path}: ${why}`);
   }
   return parseEnvLines(text, { path, env });
 }
@@ -34,9 +28,9 @@ export function parseEnvLines(text: string, from: { path: string; env: Env }): s
       if (line === '' || line.startsWith('#')) return [];
       const equals = line.indexOf('=');
       const name = equals < 0 ? line.trimEnd() : line.slice(0, equals);
-      if (name === '') throw new CliError(`invalid env file (${from.path}): no variable name on line '${line}'`, 125);
+      if (name === '') throw new CliError(`invalid env file (${from.path}): no variable name on line '${line}'`);
       if (/\s/.test(name))
-        throw new CliError(`invalid env file (${from.path}): variable '${name}' contains whitespaces`, 125);
+        throw new CliError(`invalid env file (${from.path}): variable '${name}' contains whitespaces`);
       if (equals >= 0) return [`${name}=${line.slice(equals + 1)}`];
       const value = from.env[name];
       return value === undefined ? [] : [`${name}=${value}`];

@@ -24,7 +24,7 @@ export async function explainRun(session: Session, given: Given): Promise<number
   if (run.args.length === 0 && !run.flags.has('rootfs'))
     throw new CliError("berth: 'berth explain run' requires an image", 1);
   const asked = (name: string): boolean => isOn(given, name) || isOn(run, name);
-  const explained = await (await session.client()).explain(readBody(session, run), {
+  const explained = await (await session.client()).explain(readBody(session, run, verb), {
     name: textOf(run, 'name'),
     dryRun: asked('dry-run'),
   });

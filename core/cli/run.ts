@@ -17,7 +17,7 @@ export async function runContainer(session: Session, given: Given): Promise<numb
   const tty = isOn(given, 'tty');
   if (streams.stdin && tty && !session.stdin.isTTY) throw new CliError('the input device is not a TTY');
   try {
-    const read = readBody(session, given);
+    const read = readBody(session, given, 'run');
     const size = tty && !detached ? windowSize(session) : undefined;
     const body =
       size === undefined ? read : { ...read, HostConfig: { ...read.HostConfig, ConsoleSize: [size.h, size.w] } };

@@ -1,6 +1,7 @@
 // Reads the values of flags, with Docker's sentences where one is wrong. Sources: docker/cli 28.2 opts/*.go; docker/go-units ulimit.go; Go strconv.
 import { readDuration, readRamSize } from '../spec/units.ts';
 import { type Flag, isTrue } from './command.ts';
+import { readBytesRate, readCountRate, readWeight } from './device-flags.ts';
 
 /** Why a value cannot be this flag's; undefined when it can. */
 export function checkValue(flag: Pick<Flag, 'name' | 'kind'>, text: string): string | undefined {
@@ -34,6 +35,11 @@ const BY_NAME: Readonly<Record<string, (text: string) => string | undefined>> = 
     ['stdin', 'stdout', 'stderr'].includes(text.toLowerCase())
       ? undefined
       : 'valid streams are STDIN, STDOUT and STDERR',
+  'blkio-weight-device': (text) => readWeight(text).why,
+  'device-read-bps': (text) => readBytesRate(text).why,
+  'device-read-iops': (text) => readCountRate(text).why,
+  'device-write-bps': (text) => readBytesRate(text).why,
+  'device-write-iops': (text) => readCountRate(text).why,
   env: (text) => (text === '' || text.startsWith('=') ? `invalid environment variable: ${text}` : undefined),
   filter: (text) => (text === '' || text.includes('=') ? undefined : 'bad format of filter (expected name=value)'),
   label: (text) => (text === '' || text.startsWith('=') ? `invalid label '${text}': empty name` : undefined),

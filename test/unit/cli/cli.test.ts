@@ -98,9 +98,15 @@ test.each<[string, Partial<Done>]>([
   ],
   [
     'run --pull foo bb:1',
-    { code: 125, err: 'invalid pull option: \'foo\': must be one of "always", "missing" or "never"\n' },
+    {
+      code: 125,
+      err: 'berth: invalid pull option: \'foo\': must be one of "always", "missing" or "never"\n\nRun \'berth run --help\' for more information\n',
+    },
   ],
-  ['run --pid foo bb:1', { code: 125, err: '--pid: invalid PID mode\n' }],
+  [
+    'run --pid foo bb:1',
+    { code: 125, err: "berth: --pid: invalid PID mode\n\nRun 'berth run --help' for more information\n" },
+  ],
   [
     'run -v /etc:/x bb:1 true',
     {

@@ -84,6 +84,14 @@ test.each([
   ['--label=', '-l, --label', "invalid label '': empty name"],
   ['--sysctl=x', '--sysctl', "sysctl 'x' is not allowed"],
   ['--add-host=x', '--add-host', 'bad format for add-host: "x"'],
+  ['--device-read-bps=x', '--device-read-bps', 'bad format: x'],
+  ['--device-read-bps=x:5', '--device-read-bps', 'bad format for device path: x:5'],
+  [
+    '--device-write-iops=/dev/vda:-1',
+    '--device-write-iops',
+    'invalid rate for device: /dev/vda:-1. The correct format is <device-path>:<number>. Number must be a positive integer',
+  ],
+  ['--blkio-weight-device=/dev/vda:5', '--blkio-weight-device', 'invalid weight for device: /dev/vda:5'],
   ['--attach=foo', '-a, --attach', 'valid streams are STDIN, STDOUT and STDERR'],
 ])("parseFlags() refuses the value of %s in Docker's words", (word, shown, why) => {
   const value = word.slice(word.indexOf('=') + 1);
