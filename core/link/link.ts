@@ -35,10 +35,12 @@ export function makeLink(place: Place, key: KeyFile, watcher: Watcher): Link {
   const ask = (asked: Asked): Promise<Answer> =>
     slots(async () => {
       const untilMs = Date.now() + PATIENCE_MS;
-      for (;;) {
+      for (let first = true; ; first = false) {
         const session = await connection.session(untilMs);
         try {
-          return await session.ask(asked);
+          const answer = await session.ask(asked);
+          if (!first || !isOutdated(answer.result)) return answer;
+          connection.drop(session, 'the policy has changed');
         } catch (error) {
           if (error instanceof Lost) connection.drop(session, error.message);
           else if (!(error instanceof Busy)) throw error;
@@ -54,6 +56,11 @@ export function makeLink(place: Place, key: KeyFile, watcher: Watcher): Link {
     dryRun: async (verb, { fds = [] } = {}) => (await ask({ verb, fds, wantFds: false, dryRun: true })).result,
     close: connection.close,
   };
+}
+
+/** Who we may ask as was said by hello; an administrator may have changed it since. */
+function isOutdated({ reasons }: Result): boolean {
+  return reasons.some(({ rule }) => rule === 'principal' || rule === 'profile');
 }
 
 /** Runs at most so many works at once, in the order in which they came. */
