@@ -1,6 +1,6 @@
 // The engine's program: becomes the right user, opens his state, connects to the helper, serves his sockets until SIGTERM. Containers run on
 // when it ends.
-import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serveApi } from '../api/server.ts';
@@ -12,7 +12,7 @@ import { peerOf } from '../sys/socket.ts';
 import { collectWhenIdle } from './idle.ts';
 import { type LogFile, openLogFile } from './log-file.ts';
 import { type Options, type Paths, pathsOf, readOptions } from './options.ts';
-import { leaveRoot } from './user.ts';
+import { leaveRoot, type User } from './user.ts';
 
 const HELPER_WAIT_MS = 10_000;
 /** What a client that follows events or logs gets at the end: its stream is cut after so long. */
@@ -23,7 +23,7 @@ const SETTLE_MS = 5000;
 async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
   process.umask(0o077);
-  const uid = leaveRoot();
+  const uid = leaveRoot((user) => options.alone && makeHomes(pathsOf(options.stateDir, user.uid), user));
   const paths = pathsOf(options.stateDir, uid);
   await homesMade(paths);
   const log = openLogFile(join(paths.state, 'engine.log'));
@@ -36,6 +36,15 @@ async function main(): Promise<void> {
     log.write(`bug: ${error instanceof Error ? error.stack : String(error)}`),
   );
   await serve({ options, paths, uid, log });
+}
+
+/** Without a helper the user's directories are made here. */
+function makeHomes(paths: Paths, { uid, gid }: User): void {
+  for (const path of [paths.run, paths.state]) {
+    mkdirSync(path, { recursive: true, mode: 0o755 });
+    chmodSync(path, 0o700);
+    chownSync(path, uid, gid);
+  }
 }
 
 /** The helper makes a user's directories when it first hears of him. */

@@ -6,18 +6,24 @@ import type { Place } from '../link/session.ts';
 export type Options = {
   readonly stateDir: string | undefined;
   readonly insecureRegistries: readonly string[];
+  /** Serve although no helper can run here: `doctor` says why. */
+  readonly alone: boolean;
 };
 
 /** Reads the arguments; throws Error with one line for what is wrong. */
 export function readOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
-    options: { 'state-dir': { type: 'string' }, 'insecure-registry': { type: 'string', multiple: true } },
+    options: {
+      'state-dir': { type: 'string' },
+      'insecure-registry': { type: 'string', multiple: true },
+      alone: { type: 'boolean' },
+    },
   });
   const stateDir = values['state-dir'] ?? (process.env['BERTH_STATE_DIR'] || undefined);
   if (stateDir !== undefined && !stateDir.startsWith('/'))
     throw new Error(`--state-dir ${stateDir}: must be an absolute path`);
-  return { stateDir, insecureRegistries: values['insecure-registry'] ?? [] };
+  return { stateDir, insecureRegistries: values['insecure-registry'] ?? [], alone: values.alone ?? false };
 }
 
 export type Paths = {

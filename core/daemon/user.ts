@@ -5,12 +5,12 @@ import { becomeUser } from '../sys/user.ts';
 
 export type User = { readonly uid: number; readonly gid: number; readonly groups: readonly number[] };
 
-/** Becomes an unprivileged user if this is root; gives the uid. Throws when the way back is open. */
-export function leaveRoot(): number {
-  const uid = process.getuid?.() ?? 0;
-  if (uid !== 0 || !isInitialNamespace()) return uid;
-  const user = userToBe();
-  becomeUser(user);
+/** Becomes an unprivileged user if this is root, after `prepare` has done for that user what needs root; gives the uid. Throws when the way back is open. */
+export function leaveRoot(prepare: (user: User) => void): number {
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  const user = uid === 0 && isInitialNamespace() ? userToBe() : { uid, gid, groups: [] };
+  prepare(user);
+  if (user.uid !== uid) becomeUser(user);
   return user.uid;
 }
 

@@ -9,7 +9,7 @@ import { type Context, emit, findContainer } from './context.ts';
 import type { Attachment, Execs } from './engine.ts';
 import { type ExecStreams, execStreams } from './exec-streams.ts';
 import { readFacts } from './facts.ts';
-import { endsOf, type Given } from './run.ts';
+import { endsOf, type Given, spoken } from './run.ts';
 import { notRunning } from './stop.ts';
 
 type ExecState =
@@ -41,7 +41,9 @@ export function makeExecs(context: Context): ExecTable {
   const execs = new Map<string, ExecEntry>();
   const find = (id: string): ExecEntry => {
     const entry = execs.get(id);
-    if (entry === undefined) throw new BerthError('exec_not_found', `No such exec instance: ${id}`);
+    const gone = entry !== undefined && context.containers.get(entry.container.record.id) !== entry.container;
+    if (gone) execs.delete(id);
+    if (entry === undefined || gone) throw new BerthError('exec_not_found', `No such exec instance: ${id}`);
     return entry;
   };
   const ended = (entry: ExecEntry, exit: Exit): void => {
@@ -73,7 +75,7 @@ export function makeExecs(context: Context): ExecTable {
     } catch (error) {
       entry.state = { kind: 'exited', code: codeOf(error) };
       forgetLater(entry);
-      throw error;
+      throw error instanceof BerthError ? spoken(error, entry.body.Cmd?.[0] ?? '') : error;
     }
   };
   return {

@@ -10,6 +10,7 @@ import { wallNs } from './clock.ts';
 import { type Container, type Exit, exitOf, type Joinable } from './container.ts';
 import { type Context, emit, saveSoon } from './context.ts';
 import { readFacts } from './facts.ts';
+import { commandOf } from './inspect.ts';
 import { endRun } from './log.ts';
 import { logOf } from './output.ts';
 import type { Ends } from './pump.ts';
@@ -158,8 +159,24 @@ async function startFailed(context: Context, container: Container, error: unknow
 
 function wrapped(container: Container, error: unknown): unknown {
   if (!(error instanceof BerthError)) return error;
+  const { code, message, hint } = spoken(error, commandOf(container.record)[0] ?? '');
+  const more = hint === undefined ? { cause: error } : { cause: error, hint };
+  return new BerthError(code, `cannot start container "${container.record.name}": ${message}`, more);
+}
+
+/** A program that could not be executed, in the words that Docker's client looks for; the planner says so itself where it looked. */
+export function spoken(error: BerthError, program: string): BerthError {
+  if (error.message.startsWith('exec') && !error.message.startsWith('execute')) return error;
   const more = error.hint === undefined ? { cause: error } : { cause: error, hint: error.hint };
-  return new BerthError(error.code, `cannot start container "${container.record.name}": ${error.message}`, more);
+  const why = reasonOf(error, program);
+  return why === undefined ? error : new BerthError(error.code, `exec: "${program}": ${why}`, more);
+}
+
+function reasonOf(error: BerthError, program: string): string | undefined {
+  if (error.code === 'not_executable')
+    return error.message.includes('ENOEXEC') ? 'exec format error' : 'permission denied';
+  if (error.code !== 'program_not_found') return undefined;
+  return program.includes('/') ? `stat ${program}: no such file or directory` : 'executable file not found in $PATH';
 }
 
 /** The helper says that the container's process has ended. Of an earlier run, or twice: nothing happens. */

@@ -56,15 +56,19 @@ const WHY: Readonly<Record<string, readonly [why: string, hint?: string]>> = {
   EUSERS: ['too many user namespaces', 'raise user.max_user_namespaces'],
 };
 
-/** What the kernel's (or the store's) no means for the one who asked. `executable file not found in $PATH` and `permission denied` are the words Docker's client looks for. */
+/**
+ * What the kernel's (or the store's) no means for the one who asked: `step: why: detail (call: ERRNO)`. What the detail only repeats is left
+ * out.
+ */
 export function failed(failure: Failure): BerthError {
-  const name = failure.errno === 0 ? '' : (NAMES.get(failure.errno) ?? `errno ${failure.errno}`);
-  const [why, hint] = WHY[name] ?? [name === '' ? '' : name];
-  const call = name === '' ? '' : ` (${[failure.call, name].filter(Boolean).join(': ')})`;
-  const words = [why, failure.detail].filter((part) => part !== '').join(': ');
-  const code = failureCode(failure.step, name);
-  const text = `${failure.step}: ${code === 'program_not_found' ? 'executable file not found in $PATH: ' : ''}${words}${call}`;
-  return new BerthError(code, text, hint === undefined ? {} : { hint });
+  const { step, call, errno } = failure;
+  const name = errno === 0 ? '' : (NAMES.get(errno) ?? `errno ${errno}`);
+  const [why, hint] = WHY[name] ?? [name];
+  const told = failure.detail.replace(`${step}: `, '');
+  const detail = told === name || told === step ? '' : told;
+  const text = [step, why, detail].filter((part) => part !== '').join(': ');
+  const from = name === '' ? '' : ` (${[call, name].filter(Boolean).join(': ')})`;
+  return new BerthError(failureCode(step, name), `${text}${from}`, hint === undefined ? {} : { hint });
 }
 
 function failureCode(step: string, errno: string): Code {
