@@ -30,7 +30,7 @@ suite('policy of a real instance', [root, tool('busybox', 'busybox-static')], ()
   };
   const apply = async (change: (text: string) => string): Promise<void> => {
     const file = join(engine.helper.directory, 'p.yaml');
-    writeFileSync(file, change(DEFAULT_POLICY_TEXT.replace(/^tests:[^]*/m, '')));
+    writeFileSync(file, change(DEFAULT_POLICY_TEXT.replace(/^tests:[\s\S]*/m, '')));
     expect(await berth('policy', 'apply', file)).toMatch(/^0 /);
   };
   type Host = NonNullable<Parameters<PrivateEngine['run']>[1]>['HostConfig'];
