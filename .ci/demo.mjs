@@ -37,12 +37,12 @@ writeFileSync(archive, demoArchive(process.arch, 'berth-demo:1'));
 const flags = ['--network', 'none', '--hostname', 'demo', '--read-only'];
 let code = 0;
 
-/** What can be shown where no container can run: the plan for defaults, and what stands in the way. */
-function withoutContainer(up) {
+/** What can be shown where no container can run: the plan a usual machine would give, and what stands in the way. */
+async function withoutContainer(up) {
   process.stdout.write(`${up.stdout}${up.stderr}`);
   title('the plan (not run: this kernel does not allow it here)');
-  const explained = berth('explain', 'run', ...flags, 'berth-demo:1');
-  process.stdout.write(`${explained.stdout}${explained.stderr}`);
+  const { demoPlan } = await import('./demo/plan.ts');
+  process.stdout.write(demoPlan());
   title('berth doctor');
   const doctor = berth('doctor');
   process.stdout.write(`${doctor.stdout}${doctor.stderr}`);
@@ -53,7 +53,7 @@ try {
   title('start keeper, helper and engine');
   const up = await phase('start', () => berth('system', 'up'));
   const hello = up.status === 0 ? JSON.parse(berth('system', 'status', '--json').stdout || '{}') : {};
-  if (up.status !== 0) code = withoutContainer(up);
+  if (up.status !== 0) code = await withoutContainer(up);
   else {
     const rootless = process.getuid() !== 0;
     process.stdout.write(

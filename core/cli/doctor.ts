@@ -6,7 +6,10 @@ const MARK = { ok: ' ok ', note: 'note', bad: 'BAD ' } as const;
 
 /** Prints a line for each finding, and the line that changes it; the exit code is 1 when something is bad. */
 export async function printDoctor(session: Session, given: Given): Promise<number> {
+  const { ensureEngine } = await import('./ensure.ts');
+  const why = session.place().foreign ? undefined : await ensureEngine(session);
   const findings = await (await session.client()).doctor();
+  if (why !== undefined) session.stderr.write(`${why}\n`);
   if (isOn(given, 'json')) session.stdout.write(`${JSON.stringify(findings, undefined, 2)}\n`);
   else {
     const width = Math.max(0, ...findings.map((one) => one.topic.length));

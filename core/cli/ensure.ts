@@ -47,12 +47,33 @@ export function readReady(path: string): Ready | undefined {
 
 /** Gives back when helper and engine of the session's instance answer. Throws CliError saying which does not and where its log is. */
 export async function ensureRunning(session: Session): Promise<void> {
+  await ensure(session, (error) => {
+    throw error;
+  });
+}
+
+/** The same, but an engine serves also where no helper can run; gives back why it cannot. */
+export async function ensureEngine(session: Session): Promise<string | undefined> {
+  let why: string | undefined;
+  await ensure(session, (error) => {
+    why = error.message;
+  });
+  return why;
+}
+
+async function ensure(session: Session, withoutHelper: (error: CliError) => void): Promise<void> {
   const place = session.place();
   if (place.foreign)
     throw new CliError(`Cannot connect to the Berth engine at unix://${place.socket}. Is the engine running?`);
   const paths = pathsOf(place);
-  if (!(await canConnect(paths.helper))) await startHelper(session, paths);
-  if (!(await canConnect(place.socket))) await startEngine(session, paths);
+  let alone = false;
+  if (!(await canConnect(paths.helper)))
+    await startHelper(session, paths).catch((error: unknown) => {
+      if (!(error instanceof CliError)) throw error;
+      withoutHelper(error);
+      alone = true;
+    });
+  if (!(await canConnect(place.socket))) await startEngine(session, { paths, alone });
 }
 
 async function startHelper(session: Session, paths: InstancePaths): Promise<void> {
@@ -68,18 +89,22 @@ async function startHelper(session: Session, paths: InstancePaths): Promise<void
   await startProgram(session, {
     name: 'helper',
     log,
+    args: [],
     waitMs: HELPER_WAIT_MS,
     isUp: async () => readReady(paths.ready) !== undefined && (await canConnect(paths.helper)),
   });
 }
 
-async function startEngine(session: Session, paths: InstancePaths): Promise<void> {
+type EngineStart = { readonly paths: InstancePaths; readonly alone: boolean };
+
+async function startEngine(session: Session, { paths, alone }: EngineStart): Promise<void> {
   const { socket, stateDir } = session.place();
   const isRoot = process.getuid?.() === 0;
   // Without root the machine's log directory is closed to us; the user's runtime directory was made for this user by the helper.
   const dir = stateDir === undefined && !isRoot ? join(paths.run, String(process.getuid?.())) : makeLogs(paths.log);
   const log = join(existsSync(dir) ? dir : '/tmp', isRoot ? 'engine.log' : `engine-${process.getuid?.()}.log`);
-  await startProgram(session, { name: 'engine', log, waitMs: ENGINE_WAIT_MS, isUp: () => canConnect(socket) });
+  const args = alone ? ['--alone'] : [];
+  await startProgram(session, { name: 'engine', log, args, waitMs: ENGINE_WAIT_MS, isUp: () => canConnect(socket) });
 }
 
 function makeLogs(dir: string): string {
@@ -93,6 +118,7 @@ function makeLogs(dir: string): string {
 type Program = {
   readonly name: 'helper' | 'engine';
   readonly log: string;
+  readonly args: readonly string[];
   readonly waitMs: number;
   readonly isUp: () => Promise<boolean>;
 };
@@ -104,7 +130,7 @@ async function startProgram(session: Session, program: Program): Promise<void> {
   if (!existsSync(bundle))
     throw new CliError(`${bundle} is missing: build it with \`npm run build\`, or copy the whole of dist`);
   const log = openSync(program.log, 'a', 0o600);
-  const args = [bundle, ...(stateDir === undefined ? [] : ['--state-dir', stateDir])];
+  const args = [bundle, ...(stateDir === undefined ? [] : ['--state-dir', stateDir]), ...program.args];
   const child = spawn(existsSync(node) ? node : process.execPath, args, {
     detached: true,
     stdio: ['ignore', log, log],

@@ -22,8 +22,9 @@ const SETTLE_MS = 5000;
 
 async function main(): Promise<void> {
   const options = readOptions(process.argv.slice(2));
-  process.umask(0o077);
+  process.umask(0o022);
   const uid = leaveRoot((user) => options.alone && makeHomes(pathsOf(options.stateDir, user.uid), user));
+  process.umask(0o077);
   const paths = pathsOf(options.stateDir, uid);
   await homesMade(paths);
   const log = openLogFile(join(paths.state, 'engine.log'));

@@ -1,11 +1,12 @@
 // The helper's program. Started by `berth system up` (or by hand) it becomes the keeper, which starts it again with --kept: that one is the helper.
 import { rmSync } from 'node:fs';
+import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
 import { becomeKeeper } from '../launch/keeper.ts';
 import { makeDirectory } from '../ops/files.ts';
 import { openExits } from '../watch/exits.ts';
 import { runHelper } from './helper.ts';
 import { keptArguments, type Options, readOptions } from './options.ts';
-import { enterUserNamespace, outsideIds } from './rootless.ts';
+import { checkNamespaces, enterUserNamespace, outsideIds } from './rootless.ts';
 import { lockSlot } from './slot.ts';
 
 /** Under this number the keeper keeps the slot's lock. */
@@ -15,6 +16,7 @@ const SLOT_KEPT = 1024;
 function bootstrap(options: Options): never {
   const { paths } = options;
   const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  checkNamespaces(uid === 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS);
   if (uid !== 0) enterUserNamespace(uid, gid);
   const rootless = outsideIds() !== undefined;
   for (const path of [paths.run, paths.users]) makeDirectory(path, 0o755);

@@ -1,13 +1,14 @@
 // Without root: the helper is the same program in a user namespace of the user's own, which maps one id. Node has threads and cannot make one for
 // itself; so it executes the launcher in its own place, which does and executes Node again.
+import { closeSync } from 'node:fs';
 import { AT_EMPTY_PATH, AT_FDCWD, F_SETFD, O_WRONLY } from '../../proto/abi/fcntl.ts';
 import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
 import { SYS_close, SYS_execve, SYS_exit_group, SYS_openat, SYS_unshare, SYS_write } from '../../proto/abi/unistd.ts';
-import { ARCH, sealedMemfd, theLauncher } from '../launch/child.ts';
+import { ARCH, sealedMemfd, startChild, theLauncher } from '../launch/child.ts';
 import { encodeProgram } from '../lower/encode.ts';
 import { createProgram } from '../lower/program.ts';
 import { dup3, fcntl } from '../sys/descriptors.ts';
-import { executeDescriptor } from '../sys/processes.ts';
+import { executeDescriptor, waitPidfd } from '../sys/processes.ts';
 
 const OUTSIDE = 'BERTH_ROOTLESS';
 
@@ -15,6 +16,21 @@ const OUTSIDE = 'BERTH_ROOTLESS';
 export function outsideIds(): { uid: number; gid: number } | undefined {
   const [uid, gid] = (process.env[OUTSIDE] ?? '').split(':').map(Number);
   return uid === undefined || gid === undefined ? undefined : { uid, gid };
+}
+
+/** Throws with one line where this kernel lets us make no namespaces: a locked-down container, a sysctl, a security module. */
+export function checkNamespaces(flags: number): void {
+  const program = createProgram(2);
+  program.call(SYS_exit_group, [0]);
+  try {
+    const child = startChild(program, { flags });
+    waitPidfd(child.pidfd, 0);
+    closeSync(child.pidfd);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const what = (flags & CLONE_NEWUSER) === 0 ? 'needs CAP_SYS_ADMIN' : 'cannot make a user namespace';
+    throw new Error(`uid ${process.getuid?.()} ${what} here (${why}): berth doctor says what to change`, { cause: error });
+  }
 }
 
 /** Starts this process again as root of a user namespace that maps the user's own ids. Does not return. */
