@@ -1,11 +1,15 @@
 // `berth explain run …`: the plan of a container that is not made, with reasons; with --dry-run also the helper's word on it.
 import type { Explained } from '../client/client.ts';
+import { ApiError } from '../client/error.ts';
 import { type Given, isOn, textOf } from './command.ts';
 import { CREATE_FLAGS, EXPLAIN_FLAGS, RUN_FLAGS } from './container-flags.ts';
 import { readBody } from './create.ts';
 import { CliError } from './error.ts';
+import { daemonText } from './failure.ts';
 import { parseFlags } from './flags.ts';
 import type { Session } from './session.ts';
+
+const ALONE = 'Without a helper: the plan as an ordinary host would have it, of an image with nothing of its own';
 
 /** Prints the plan; the exit code is 1 when the helper would refuse it. */
 export async function explainRun(session: Session, given: Given): Promise<number> {
@@ -24,12 +28,33 @@ export async function explainRun(session: Session, given: Given): Promise<number
   if (run.args.length === 0 && !run.flags.has('rootfs'))
     throw new CliError("berth: 'berth explain run' requires an image", 1);
   const asked = (name: string): boolean => isOn(given, name) || isOn(run, name);
-  const explained = await (await session.client()).explain(readBody(session, run, verb), {
-    name: textOf(run, 'name'),
-    dryRun: asked('dry-run'),
+  const client = await session.client().catch((error: unknown) => {
+    if (!(error instanceof CliError)) throw error;
+    session.stderr.write(
+      `${error.message}\nThe plan as an ordinary host would have it, of an image with nothing of its own:\n`,
+    );
   });
+  if (client === undefined) return explainAlone(session, run, asked('json'));
+  const explained = await client
+    .explain(readBody(session, run, verb), { name: textOf(run, 'name'), dryRun: asked('dry-run') })
+    .catch(async (error: unknown) => {
+      // An engine that serves without a helper knows neither host nor images.
+      if (!(error instanceof ApiError) || (await client.status()).helper !== undefined) throw error;
+      session.stderr.write(`${daemonText(error)}\n${ALONE}\n`);
+    });
+  if (explained === undefined) return explainAlone(session, run, asked('json'));
   session.stdout.write(asked('json') ? `${JSON.stringify(explained, undefined, 2)}\n` : explanationText(explained));
   return explained.decision?.allowed === false ? 1 : 0;
+}
+
+/** Where neither helper nor engine can run: what the planner says, which needs neither. The exit code is 1: nothing could be run here. */
+async function explainAlone(session: Session, run: Given, json: boolean): Promise<number> {
+  const { planAlone } = await import('./policy-facts.ts');
+  const { explainPlan } = await import('../plan/explain.ts');
+  const { planJson } = await import('../plan/json.ts');
+  const { plan, host } = planAlone(session, run, process.getuid?.() ?? 0);
+  session.stdout.write(json ? `${planJson(plan.launch)}\n` : explainPlan(plan, host.cgroup));
+  return 1;
 }
 
 /** The plan, warnings, decision, for people. */

@@ -5,10 +5,11 @@ import type { Profile } from '../../proto/policy/profile.ts';
 import { evaluate } from '../../proto/policy/evaluate.ts';
 import type { Seen, SeenFile } from '../../proto/policy/seen.ts';
 import type { ContainerId, Digest } from '../base/brand.ts';
-import { planContainer, wantedBinds } from '../plan/container.ts';
+import { type Plan, planContainer, wantedBinds } from '../plan/container.ts';
 import type { BindFact, DeviceFact, Facts, HostFacts, JoinedFacts } from '../plan/facts.ts';
 import { containerRefs } from '../plan/modes.ts';
 import { type ContainerCreateBody, readContainerCreate } from '../spec/docker-api.ts';
+import type { Given } from './command.ts';
 import { RUN_FLAGS } from './container-flags.ts';
 import { readBody } from './create.ts';
 import { CliError } from './error.ts';
@@ -41,12 +42,10 @@ export function judgeRun(session: Session, words: readonly string[], of: { profi
   const { given } = parsed;
   if (given.args.length === 0 && !given.flags.has('rootfs'))
     throw new CliError('which image: berth policy can -- run [OPTIONS] IMAGE', 125);
-  const { body } = readContainerCreate(JSON.parse(JSON.stringify(readBody(session, given))));
-  const rootfs = body.Rootfs ?? '';
-  const opened = [...(rootfs === '' ? [] : [rootfs]), ...wantedBinds({ body }).map(({ source }) => source)];
-  const files = opened.map((path) => seeFile(path, of.who.uid));
-  const facts = factsOf(body, files);
-  const { launch } = planContainer({ body }, facts);
+  const {
+    plan: { launch },
+    files,
+  } = planAlone(session, given, of.who.uid);
   const seen: Seen = {
     uid: of.who.uid,
     files,
@@ -57,6 +56,19 @@ export function judgeRun(session: Session, words: readonly string[], of: { profi
     layersBytes: 0,
   };
   return evaluate(of.profile, asRequest(launch), seen);
+}
+
+/** The plan of a command line on an ordinary host, and the files it names as `uid` would open them. Throws BerthError where there is no plan. */
+export function planAlone(
+  session: Session,
+  given: Given,
+  uid: number,
+): { plan: Plan; files: SeenFile[]; host: HostFacts } {
+  const { body } = readContainerCreate(JSON.parse(JSON.stringify(readBody(session, given))));
+  const rootfs = body.Rootfs ?? '';
+  const opened = [...(rootfs === '' ? [] : [rootfs]), ...wantedBinds({ body }).map(({ source }) => source)];
+  const files = opened.map((path) => seeFile(path, uid));
+  return { plan: planContainer({ body }, factsOf(body, files)), files, host: HOST };
 }
 
 function asRequest(launch: Extract<Request['verb'], { $case: 'launch' }>['value']): Request {

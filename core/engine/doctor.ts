@@ -1,5 +1,6 @@
 // What `berth doctor` looks at: whether this machine has what containers need, and if not, the exact line that changes it. It reads what
 // anybody may read and changes nothing.
+import { spawnSync } from 'node:child_process';
 import { existsSync, statfsSync } from 'node:fs';
 import { release } from 'node:os';
 import { CgroupVersion, ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
@@ -20,6 +21,7 @@ export function doctor(context: Context): Finding[] {
     helper(context),
     kernel(),
     ...userNamespaces(),
+    ...making(context),
     ...cgroups(context),
     ...filesystems(context),
     seccomp(),
@@ -79,6 +81,20 @@ function userNamespaces(): Finding[] {
       ]),
     ];
   });
+}
+
+/** Whether this process may make a user namespace at all, where no helper has shown it: inside a container a filter often forbids it. */
+function making(context: Context): Finding[] {
+  if (context.link.known().hello !== undefined) return [];
+  const tried = spawnSync('unshare', ['--user', '--map-root-user', '--mount', 'true'], { encoding: 'utf8' });
+  if (tried.error !== undefined) return []; // no unshare(1) here: nothing can be said
+  if (tried.status === 0) return [finding('make a user namespace', 'ok', ['allowed'])];
+  return [
+    finding('make a user namespace', 'bad', [
+      `${tried.stderr.trim()}: a rule of what surrounds this process (seccomp, AppArmor, missing capabilities) forbids it`,
+      'run Berth outside of that container, or start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined --cap-add SYS_ADMIN',
+    ]),
+  ];
 }
 
 const CONTROLLERS = ['cpu', 'cpuset', 'memory', 'pids', 'devices', 'freezer'];
