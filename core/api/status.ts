@@ -15,6 +15,7 @@ export const STATUS = {
   internal: 500,
   launch_failed: 500,
   name_in_use: 409,
+  no_descriptors: 500,
   no_space: 500,
   not_executable: 400,
   not_implemented: 501,

@@ -13,6 +13,7 @@ export type Code =
   | 'internal'
   | 'launch_failed'
   | 'name_in_use'
+  | 'no_descriptors'
   | 'no_space'
   | 'not_executable'
   | 'not_implemented'

@@ -68,7 +68,11 @@ export function execStreams({ ends, input }: Given): ExecStreams {
   return {
     output: onTake(feed.iterable, taken, discard),
     input:
-      input === undefined ? undefined : ends.kind === 'tty' ? terminalInput(() => state.terminal) : pipeInput(input),
+      input === undefined
+        ? undefined
+        : ends.kind === 'tty'
+          ? terminalInput({ fd: () => state.terminal })
+          : pipeInput(input),
     discard,
     exited: () => {
       if (state.terminal !== undefined) closeFd(state.terminal);

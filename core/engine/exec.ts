@@ -1,6 +1,9 @@
 // Further processes in a running container. What is known of them lives in memory: Docker forgets execs at a restart, too.
 import { randomBytes } from 'node:crypto';
+import type { Exec } from '../../proto/gen/berth/helper/v1/request.ts';
 import { BerthError } from '../base/errors.ts';
+import { isStateRefusal } from '../link/refusal.ts';
+import type { Answer } from '../link/session.ts';
 import { planExec } from '../plan/exec.ts';
 import type { ExecCreateBody, ExecInspect } from '../spec/docker-api.ts';
 import { setWindowSize } from '../sys/fd.ts';
@@ -9,7 +12,7 @@ import { type Context, emit, findContainer } from './context.ts';
 import type { Attachment, Execs } from './engine.ts';
 import { type ExecStreams, execStreams } from './exec-streams.ts';
 import { readFacts } from './facts.ts';
-import { endsOf, type Given, spoken } from './run.ts';
+import { endsOf, type Given, spoken, undoing } from './run.ts';
 import { notRunning } from './stop.ts';
 
 type ExecState =
@@ -145,14 +148,25 @@ async function launchExec(
     { exec: sized, body: record.body },
     { facts, execId: id, hostname: record.joinable?.hostname ?? '' },
   );
-  const { result, fds } = await context.link.send({ $case: 'exec', value: plan.exec }, { wantFds: true });
-  if (result.outcome?.$case !== 'launched')
-    throw new BerthError('internal', 'the helper answered an exec with something else');
-  return {
-    kind: 'running',
-    pid: result.outcome.value.pid,
-    streams: execStreams(endsOf(body.Tty, body.AttachStdin, fds)),
-  };
+  const { result, fds } = await undoing(context, { container: record.id, exec: id }, () =>
+    sendExec(context, plan.exec),
+  );
+  // After a repeat the pid is not told: the helper that started it is gone.
+  const pid = result.outcome?.$case === 'launched' ? result.outcome.value.pid : 0;
+  return { kind: 'running', pid, streams: execStreams(endsOf(body.Tty, body.AttachStdin, fds)) };
+}
+
+/** An exec is started once: when the helper was killed after it had started it, the repeat is refused, and its streams are asked for. */
+async function sendExec(context: Context, exec: Exec): Promise<Answer> {
+  try {
+    return await context.link.send({ $case: 'exec', value: exec }, { wantFds: true });
+  } catch (error) {
+    if (!isStateRefusal(error) || !error.reasons.some((reason) => reason.field === 'exec.id')) throw error;
+    return context.link.send(
+      { $case: 'attach', value: { container: exec.container, exec: exec.id } },
+      { wantFds: true },
+    );
+  }
 }
 
 function attachment(entry: ExecEntry, streams: ExecStreams, detach: boolean): Attachment | undefined {

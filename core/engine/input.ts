@@ -8,10 +8,14 @@ import type { Container } from './container.ts';
 type Done = (error?: Error | null) => void;
 const RETRY_MS = 5;
 
+/** `later`: calls back when there is one, where none is there yet. */
+export type Terminal = { readonly fd: () => number | undefined; readonly later?: (then: () => void) => boolean };
+
 /** Writes to a terminal's master; the descriptor stays open. Bytes for one that is gone are dropped. */
-export function terminalInput(fd: () => number | undefined): Writable {
+export function terminalInput(terminal: Terminal): Writable {
   const put = (bytes: Buffer, done: Done): void => {
-    const to = fd();
+    const to = terminal.fd();
+    if (to === undefined && terminal.later?.(() => put(bytes, done))) return;
     const left = to === undefined ? 0 : bytes.length - tryWrite(to, bytes);
     if (left === 0) done();
     else setTimeout(put, RETRY_MS, bytes.subarray(bytes.length - left), done);
@@ -40,7 +44,8 @@ export function pipeInput(fd: number): Socket {
  * it was made for one client (`StdinOnce`), and never a terminal's.
  */
 export function containerInput(container: Container): Writable {
-  if (container.record.body.Tty) return terminalInput(() => container.terminal);
+  if (container.record.body.Tty)
+    return terminalInput({ fd: () => container.terminal, later: (then) => whenStarted(container, then) });
   const once = container.record.body.StdinOnce;
   let socket: Socket | undefined;
   const whenOpen = (then: (socket: Socket | undefined) => void): void => {
@@ -49,8 +54,7 @@ export function containerInput(container: Container): Writable {
       socket = pipeInput(duplicate(container.input));
     }
     if (socket !== undefined) then(socket.destroyed ? undefined : socket);
-    else if (container.record.state.kind === 'running') then(undefined);
-    else container.inputReady.add(() => whenOpen(then));
+    else if (!whenStarted(container, () => whenOpen(then))) then(undefined);
   };
   return new Writable({
     write: (chunk: Buffer, _encoding, done) =>
@@ -72,4 +76,11 @@ export function containerInput(container: Container): Writable {
       done(error);
     },
   });
+}
+
+/** Calls back when a container that does not run gets its streams; false for one that runs. */
+function whenStarted(container: Container, then: () => void): boolean {
+  if (container.record.state.kind === 'running') return false;
+  container.inputReady.add(then);
+  return true;
 }

@@ -1,5 +1,6 @@
 // Starting a container's process, and what follows from its end: record, waiters, removal, the restart policy.
 import { CLONE_NEWUSER } from '../../proto/abi/sched.ts';
+import { SIGKILL } from '../../proto/abi/signal.ts';
 import type { Launched } from '../../proto/gen/berth/helper/v1/request.ts';
 import { BerthError, type Code } from '../base/errors.ts';
 import { planContainer, wantedBinds } from '../plan/container.ts';
@@ -52,9 +53,8 @@ async function launch(context: Context, container: Container): Promise<void> {
     const plan = planContainer({ body }, facts);
     container.starting = true;
     container.earlyExit = undefined;
-    const { result, fds } = await context.link.send(
-      { $case: 'launch', value: plan.launch },
-      { fds: [...rootFds, ...binds.fds], wantFds: true },
+    const { result, fds } = await undoing(context, { container: record.id, exec: '' }, () =>
+      context.link.send({ $case: 'launch', value: plan.launch }, { fds: [...rootFds, ...binds.fds], wantFds: true }),
     );
     if (result.outcome?.$case !== 'launched')
       throw new BerthError('internal', 'the helper answered a launch with something else');
@@ -66,6 +66,25 @@ async function launch(context: Context, container: Container): Promise<void> {
   }
   const early = takeEarlyExit(container);
   if (early !== undefined) processEnded(context, container, early);
+}
+
+/** What was started and cannot be taken over (no descriptor is free) is killed: nobody would read its output. */
+export async function undoing<T>(
+  context: Context,
+  what: { readonly container: string; readonly exec: string },
+  start: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await start();
+  } catch (error) {
+    if (error instanceof BerthError && error.code === 'no_descriptors') {
+      const verb = { $case: 'signal' as const, value: { ...what, signal: SIGKILL, all: what.exec === '' } };
+      await context.link
+        .send(verb)
+        .catch((failed: unknown) => context.log(`container ${what.container}: kill: ${String(failed)}`));
+    }
+    throw error;
+  }
 }
 
 function takeEarlyExit(container: Container): Exit | undefined {
@@ -95,8 +114,9 @@ export function adopt(context: Context, container: Container, given: Given): voi
   container.input = given.input;
   container.terminal = given.ends.kind === 'tty' ? given.input : undefined;
   container.flow = context.pump.start(log, given.ends);
-  for (const ready of container.inputReady) ready();
+  const waiting = [...container.inputReady];
   container.inputReady.clear();
+  for (const ready of waiting) ready();
 }
 
 function started(

@@ -49,14 +49,16 @@ function nextSequence(): bigint {
   return lastSequence;
 }
 
-/** Connects, says hello, opens the lane. Rejects with the reason in words. */
+/** Opens the lane, says hello. Rejects with the reason in words. */
 export async function openSession(place: Place, key: KeyFile): Promise<Session> {
+  // The lane first: a gRPC client that was closed while it waits to try again still connects, later, and stays. The helper listens here last.
+  const lane = openLane(place.lane);
   const client = newClient(place);
   try {
-    const hello = await sayHello(client, place);
-    return sessionOf(client, openLane(place.lane), { hello, key });
+    return sessionOf(client, lane, { hello: await sayHello(client, place), key });
   } catch (error) {
     client.close();
+    lane.close();
     throw error;
   }
 }
@@ -71,11 +73,13 @@ function newClient(place: Place): Client {
 
 /** Says hello and nothing more. Rejects with the reason in words. */
 export async function greet(place: Place): Promise<HelloReply> {
+  const lane = openLane(place.lane);
   const client = newClient(place);
   try {
     return await sayHello(client, place);
   } finally {
     client.close();
+    lane.close();
   }
 }
 
@@ -169,8 +173,17 @@ function losing<T>(work: () => T): T {
     return work();
   } catch (error) {
     if (error instanceof BerthError) throw error;
+    if (error instanceof SysError && error.code === 'EMFILE') throw tooManyFiles(error);
     throw new Lost(error instanceof SysError ? `lane: ${error.message}` : String(error), { cause: error });
   }
+}
+
+/** It was done, but what came of it cannot be taken. */
+function tooManyFiles(cause: SysError): BerthError {
+  return new BerthError('no_descriptors', 'the engine has too many open files', {
+    cause,
+    hint: 'stop containers, or raise the limit (ulimit -n) and start the engine again',
+  });
 }
 
 /** What the transport's error means. Refusals by policy do not come here: they are results. */

@@ -17,6 +17,7 @@ export const STATUS = {
   internal: status.INTERNAL,
   launch_failed: status.FAILED_PRECONDITION,
   name_in_use: status.ALREADY_EXISTS,
+  no_descriptors: status.RESOURCE_EXHAUSTED,
   no_space: status.RESOURCE_EXHAUSTED,
   not_executable: status.FAILED_PRECONDITION,
   not_implemented: status.UNIMPLEMENTED,
