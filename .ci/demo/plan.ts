@@ -24,9 +24,31 @@ const host: HostFacts = {
 
 /** The plan in words of `run --network none --hostname demo --read-only --memory 64m --pids-limit 50 berth-demo:1`. */
 export function demoPlan(): string {
-  const { body } = readContainerCreate({ Image: 'berth-demo:1', Hostname: 'demo', HostConfig: { NetworkMode: 'none', ReadonlyRootfs: true, Memory: 64 << 20, PidsLimit: 50 } });
-  const config = { env: [], entrypoint: ['/view'], cmd: undefined, workingDir: '', user: '', volumes: [], stopSignal: '' };
+  const { body } = readContainerCreate({
+    Image: 'berth-demo:1',
+    Hostname: 'demo',
+    HostConfig: { NetworkMode: 'none', ReadonlyRootfs: true, Memory: 64 << 20, PidsLimit: 50 },
+  });
+  const config = {
+    env: [],
+    entrypoint: ['/view'],
+    cmd: undefined,
+    workingDir: '',
+    user: '',
+    volumes: [],
+    stopSignal: '',
+  };
   const layers = [`sha256:${'0'.repeat(64)}` as Digest];
-  const facts = { id: 'de30'.padEnd(64, '0') as ContainerId, host, root: { kind: 'image', layers, config, highestUid: 0, highestGid: 0 }, passwd: '', group: '', lookups: {}, binds: [], devices: {}, joined: {} } as const;
+  const facts = {
+    id: 'de30'.padEnd(64, '0') as ContainerId,
+    host,
+    root: { kind: 'image', layers, config, highestUid: 0, highestGid: 0 },
+    passwd: '',
+    group: '',
+    lookups: {},
+    binds: [],
+    devices: {},
+    joined: {},
+  } as const;
   return explainPlan(planContainer({ body }, facts), host.cgroup);
 }

@@ -3,6 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, statfsSync } from 'node:fs';
 import { release } from 'node:os';
+import { CAP_NAMES } from '../../proto/abi/capability.ts';
 import { CgroupVersion, ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
 import { binarySize } from '../spec/units.ts';
 import type { Context } from './context.ts';
@@ -25,6 +26,7 @@ export function doctor(context: Context): Finding[] {
     ...cgroups(context),
     ...filesystems(context),
     seccomp(),
+    ...confinement(),
     openFiles(),
     disk(context),
   ];
@@ -158,6 +160,20 @@ function seccomp(): Finding {
   return filter
     ? finding('seccomp', 'ok', ['there'])
     : finding('seccomp', 'bad', ['this kernel filters no system calls', 'a kernel with CONFIG_SECCOMP_FILTER=y']);
+}
+
+/** A filter upon us and no CAP_SYS_ADMIN to be had: a container with default rights, where neither the helper nor a user namespace is possible. */
+function confinement(): Finding[] {
+  const status = readText('/proc/self/status');
+  const bounding = BigInt(`0x${/^CapBnd:\s+([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`);
+  if (!/^Seccomp:\s+2/m.test(status) || ((bounding >> BigInt(CAP_NAMES.indexOf('SYS_ADMIN'))) & 1n) === 1n) return [];
+  const found = 'locked down: a system call filter and no CAP_SYS_ADMIN, as in a container with default rights';
+  return [
+    finding('confinement', 'bad', [
+      found,
+      'docker run --privileged … (or, rootless: --security-opt seccomp=unconfined)',
+    ]),
+  ];
 }
 
 /** A running container costs this engine up to five descriptors while it prints. */
