@@ -30,9 +30,7 @@ export async function explainRun(session: Session, given: Given): Promise<number
   const asked = (name: string): boolean => isOn(given, name) || isOn(run, name);
   const client = await session.client().catch((error: unknown) => {
     if (!(error instanceof CliError)) throw error;
-    session.stderr.write(
-      `${error.message}\nThe plan as an ordinary host would have it, of an image with nothing of its own:\n`,
-    );
+    session.stderr.write(`${error.message}\n${ALONE}\n`);
   });
   if (client === undefined) return explainAlone(session, run, asked('json'));
   const explained = await client
