@@ -10,6 +10,8 @@ import type { Place, Session } from './session.ts';
 
 const HELPER_WAIT_MS = 20_000;
 const ENGINE_WAIT_MS = 20_000;
+/** A helper that was killed is back within a second. */
+const KEEPER_WAIT_MS = 5000;
 const POLL_MS = 10;
 
 export type InstancePaths = {
@@ -67,13 +69,32 @@ async function ensure(session: Session, withoutHelper: (error: CliError) => void
     throw new CliError(`Cannot connect to the Berth engine at unix://${place.socket}. Is the engine running?`);
   const paths = pathsOf(place);
   let alone = false;
-  if (!(await canConnect(paths.helper)))
+  if (!(await canConnect(paths.helper)) && !(await comesBack(paths)))
     await startHelper(session, paths).catch((error: unknown) => {
       if (!(error instanceof CliError)) throw error;
       withoutHelper(error);
       alone = true;
     });
   if (!(await canConnect(place.socket))) await startEngine(session, { paths, alone });
+}
+
+/** Whether the helper answers soon without us: its keeper starts it again, and of one whose keeper died the helper becomes the keeper. */
+async function comesBack({ ready, helper }: InstancePaths): Promise<boolean> {
+  for (const untilMs = Date.now() + KEEPER_WAIT_MS; Date.now() < untilMs; await sleep(POLL_MS)) {
+    const { keeper, helper: last } = readReady(ready) ?? {};
+    if (![keeper, last].some((pid) => pid !== undefined && isAlive(pid))) return false;
+    if (await canConnect(helper)) return true;
+  }
+  return false;
+}
+
+/** Whether the process runs; one that only waits for its parent to notice its end does not. Source: man 5 proc_pid_stat, field 3. */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return false;
+  }
 }
 
 async function startHelper(session: Session, paths: InstancePaths): Promise<void> {

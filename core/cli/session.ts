@@ -1,4 +1,6 @@
 // What a command works with: where the engine is, the terminal, the environment. Made once by main.ts; tests make their own.
+import { statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Client } from '../client/client.ts';
 
 /** Which instance is meant. */
@@ -58,9 +60,17 @@ async function connect(session: Session): Promise<Client> {
   const { makeClient } = await import('../client/client.ts');
   const { canConnect } = await import('../client/wire.ts');
   const place = session.place();
-  if (!place.foreign && !(await canConnect(place.socket))) {
+  const answers = await Promise.all(socketsOf(place).map(canConnect));
+  if (!place.foreign && answers.includes(false)) {
     const { ensureRunning } = await import('./ensure.ts');
     await ensureRunning(session);
   }
   return makeClient(place.socket);
+}
+
+/** The engine's, and the helper's where this user may start one: an engine serves on when its helper is gone for good. */
+function socketsOf({ socket, stateDir, foreign }: Place): string[] {
+  const uid = process.getuid?.();
+  const own = uid === 0 || (stateDir !== undefined && statSync(stateDir, { throwIfNoEntry: false })?.uid === uid);
+  return own && !foreign ? [socket, join(dirname(dirname(socket)), 'helper.sock')] : [socket];
 }

@@ -1,11 +1,10 @@
 // `berth system up`, `down`, `status`, `env`: Berth's own processes.
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type EngineStatus, makeClient } from '../client/client.ts';
 import { NoServer } from '../client/error.ts';
 import { canConnect } from '../client/wire.ts';
 import { type Given, isOn } from './command.ts';
-import { ensureRunning, pathsOf, readReady } from './ensure.ts';
+import { ensureRunning, isAlive, pathsOf, readReady } from './ensure.ts';
 import { CliError } from './error.ts';
 import type { Place, Session } from './session.ts';
 
@@ -76,15 +75,6 @@ async function askEngine(place: Place): Promise<EngineStatus | undefined> {
   } catch (error) {
     if (error instanceof NoServer) return undefined;
     throw error;
-  }
-}
-
-/** Whether the process runs; one that only waits for its parent to notice its end does not. Source: man 5 proc_pid_stat, field 3. */
-function isAlive(pid: number): boolean {
-  try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  } catch {
-    return false;
   }
 }
 
