@@ -25,8 +25,8 @@ export type BookKeeper = {
 const NOBODY: Book = { policy: { ...DEFAULT_POLICY, selfEnrol: false, profiles: {} }, principals: [] };
 const FILE_BYTES_MAX = 1 << 20;
 
-/** Keeps the files of a directory (`/etc/berth`). A missing policy.json is the default policy. */
-export function openBook(directory: string): BookKeeper {
+/** Keeps the files of a directory (`/etc/berth`). A missing policy.json is the default policy. Files that cannot be read are told of once. */
+export function openBook(directory: string, onProblem: (problem: string) => void): BookKeeper {
   let stamp: string | undefined;
   let book = NOBODY;
   let problem: string | undefined;
@@ -38,6 +38,7 @@ export function openBook(directory: string): BookKeeper {
       problem = undefined;
     } catch (error) {
       problem = error instanceof Error ? error.message : String(error);
+      onProblem(problem);
     }
     stamp = now;
     return book;

@@ -23,6 +23,8 @@ export type Diary = {
   readonly decided: (facts: Facts) => Buffer;
   readonly finished: (facts: Facts, decision: Buffer, outcome: Outcome) => void;
   readonly enrolled: (facts: Facts) => void;
+  /** The policy's files cannot be read; what was in force before still is. */
+  readonly unreadable: (problem: string) => void;
   readonly denied: (facts: Facts, reasons: readonly Reason[]) => void;
   readonly close: () => void;
 };
@@ -87,6 +89,7 @@ export function openDiary(place: AuditPlace, instance: Uint8Array, nowMs: () => 
       });
     },
     enrolled: (facts) => void append('enrol', flat(facts)),
+    unreadable: (problem) => void note('policy', { detail: problem }),
     denied: (facts, reasons) => {
       const lines = reasons.slice(0, REASONS_MAX).map((reason) => reasonText(reason).slice(0, TEXT_MAX));
       if (take(facts.peer.uid)) note('denied', { ...flat(facts), reasons: lines });

@@ -69,10 +69,11 @@ export function openGate(parts: GateParts): Gate {
 }
 
 function openState(parts: GateParts) {
+  const diary = openDiary(parts.audit, parts.instance, parts.nowMs);
   return {
     ...parts,
-    book: openBook(parts.directory),
-    diary: openDiary(parts.audit, parts.instance, parts.nowMs),
+    diary,
+    book: openBook(parts.directory, diary.unreadable),
     mayAsk: openBuckets(parts.pace ?? PACE, parts.nowMs),
     mayEnrol: openBuckets(ENROL_PACE, parts.nowMs),
     /** The last number of each key. */

@@ -195,6 +195,8 @@ describe('policy files', () => {
     expect(judge(sealed(key))).toBe('granted');
     writeFileSync(join(desk.directory, 'policy.json'), text);
     expect(judge(sealed(key))).toBe('granted');
+    const told = desk.records().filter(({ kind }) => kind === 'policy');
+    expect(told).toMatchObject([{ detail: expect.stringContaining('/etc/policy.json: ') }]);
     const fresh = openDesk();
     mkdirSync(fresh.directory, { recursive: true });
     writeFileSync(join(fresh.directory, 'policy.json'), text);
