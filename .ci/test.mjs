@@ -21,6 +21,7 @@ function vitest(folders, serial, report) {
     'run',
     '--config',
     'test/vitest.config.ts',
+    '--configLoader=runner', // the other one writes into node_modules, which may be somebody else's
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,
