@@ -14,10 +14,8 @@ import { type Envelope, Event, HelloReply, Request, Result } from '../../../prot
 import { isSignedBy, keyId, readPublicKey } from '../../../proto/sign/envelope.ts';
 
 /** `fds` came with the ticket; `give` goes back on the lane. Throw Busy to be busy. */
-export type Handler = (
-  request: Request,
-  fds: readonly number[],
-) => Partial<Result> & { readonly give?: readonly number[] };
+export type Handled = Partial<Result> & { readonly give?: readonly number[] };
+export type Handler = (request: Request, fds: readonly number[]) => Handled | Promise<Handled>;
 export class Busy extends Error {}
 
 export type FakeHelper = {
