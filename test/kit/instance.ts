@@ -265,7 +265,7 @@ function processesOf(slot: number, ours: readonly number[]): string[] {
       const isZombie = field('State') === 'Z';
       const isContained = uid >= first && uid < end && !isZombie;
       return isContained || (isZombie && ours.includes(Number(field('PPid'))))
-        ? [`${field('Name')} of uid ${uid}`]
+        ? [field('Name')]
         : [];
     } catch {
       return []; // it has ended
@@ -273,14 +273,15 @@ function processesOf(slot: number, ours: readonly number[]): string[] {
   });
 }
 
-/** Kinds of open descriptors, sorted. */
+/** Kinds of open descriptors, sorted; none of a process that has ended. */
 function kindsOf(pid: number): string[] {
-  return descriptorsOf(pid)
+  return (isAlive(pid) ? descriptorsOf(pid) : [])
     .map((link) =>
       link
         .replace(/:\[\d+\]$/, '')
         .replace(/ \(deleted\)$/, '')
-        .replace(/^\/proc\/\d+\//, '/proc/PID/'),
+        .replace(/^\/proc\/\d+\//, '/proc/PID/')
+        .replace(/\d+\.jsonl$/, 'N.jsonl'),
     )
     .sort();
 }
