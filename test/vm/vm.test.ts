@@ -9,7 +9,7 @@ import { root, suite, tool } from '../kit/need.ts';
 
 const checkout = new URL('../..', import.meta.url).pathname;
 const cache = '/var/cache/berth-test/vm';
-const CHECKS = 20;
+const CHECKS = 19;
 
 suite(
   'cgroup v2 and Linux 6.1',
