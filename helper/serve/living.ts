@@ -1,13 +1,13 @@
 // The processes this helper follows: their pidfds, the kept ends of their stdio, and what is done when one ends. An end is on disk before anybody
-// hears of it. Whatever changes a container waits for its turn.
+// hears of it. Whatever changes a container waits for its turn. An exec is found in its container only: its id was chosen by who asked for it, and
+// may be that of somebody else's container.
 import { closeSync } from 'node:fs';
 import { oomKilled, removeCgroups } from '../ops/cgroup.ts';
 import type { World } from '../ops/order.ts';
 import type { ContainerRecord, Exit, Run } from '../ops/records.ts';
 import type { Held } from '../ops/stdio.ts';
-import { SIGKILL } from '../../proto/abi/signal.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
-import { whenExited } from '../watch/children.ts';
+import { hasEnded, whenExited } from '../watch/children.ts';
 import type { Exits } from '../watch/exits.ts';
 import type { Hub } from '../watch/hub.ts';
 
@@ -21,20 +21,21 @@ export type Process = {
 };
 
 export type Living = {
-  readonly pidfdOf: (id: string) => number | undefined;
-  readonly heldOf: (id: string) => Held | undefined;
+  /** `exec` as in Process, here and below. */
+  readonly pidfdOf: (container: string, exec?: string) => number | undefined;
+  readonly heldOf: (container: string, exec: string) => Held | undefined;
   /** Follows a process to its end. */
   readonly follow: (process: Process) => void;
   /** Keeps the stdio of what has ended, until it is read and released. */
-  readonly hold: (id: string, of: { readonly run: Run; readonly held: Held }) => void;
-  /** Closes what is kept of the stdio of a container (and its execs) or of an exec. */
-  readonly release: (...ids: string[]) => void;
+  readonly hold: (of: Omit<Process, 'pidfd'>) => void;
+  /** Closes what is kept of the stdio of these. */
+  readonly release: (container: string, execs: readonly string[]) => void;
   /** Runs when everything asked for this container before is done. */
   readonly inTurn: <T>(container: string, op: () => Promise<T>) => Promise<T>;
   /** Everything that the keeper keeps for us: our descriptor by its number. */
   readonly kept: () => Map<number, number>;
-  /** Sends SIGKILL to a container's first process. */
-  readonly kill: (id: string) => void;
+  /** Signals a container's first process, or an exec; false where it has ended. */
+  readonly signal: (of: { container: string; exec: string }, signal: number) => boolean;
   /** Settled when no op on a container is under way. */
   readonly idle: () => Promise<void>;
 };
@@ -47,6 +48,8 @@ export type LivingParts = {
   readonly unkeep: (number: number) => void;
   readonly log: (line: string) => void;
 };
+
+const keyOf = (container: string, exec: string): string => `${container} ${exec}`;
 
 export function newLiving(parts: LivingParts): Living {
   const pidfds = new Map<string, number>();
@@ -72,10 +75,10 @@ export function newLiving(parts: LivingParts): Living {
     parts.hub.publish(record.principal, { $case: 'exited', value: exited });
   };
   return {
-    pidfdOf: (id) => pidfds.get(id),
-    heldOf: (id) => held.get(id)?.held,
+    pidfdOf: (container, exec = '') => pidfds.get(keyOf(container, exec)),
+    heldOf: (container, exec) => held.get(keyOf(container, exec))?.held,
     follow(process) {
-      const id = process.exec || process.record.id;
+      const id = keyOf(process.record.id, process.exec);
       pidfds.set(id, process.pidfd);
       held.set(id, process);
       const child = { pid: process.run.pid, pidfd: process.pidfd, startedNs: BigInt(process.run.bootNs) };
@@ -85,9 +88,9 @@ export function newLiving(parts: LivingParts): Living {
       });
       done.catch((error) => parts.log(`end of ${id}: ${error instanceof Error ? error.message : String(error)}`));
     },
-    hold: (id, of) => void held.set(id, of),
-    release(...ids) {
-      for (const id of ids) {
+    hold: (of) => void held.set(keyOf(of.record.id, of.exec), of),
+    release(container, execs) {
+      for (const id of execs.map((exec) => keyOf(container, exec))) {
         const of = held.get(id);
         held.delete(id);
         for (const number of of?.run.kept ?? []) parts.unkeep(number);
@@ -99,9 +102,11 @@ export function newLiving(parts: LivingParts): Living {
         [...held.values()].flatMap((of) => of.run.kept.map((number, i) => [number, of.held.fds[i] ?? -1] as const)),
       ),
     inTurn,
-    kill(id) {
-      const pidfd = pidfds.get(id);
-      if (pidfd !== undefined) pidfdSendSignal(pidfd, SIGKILL);
+    signal({ container, exec }, signal) {
+      const pidfd = pidfds.get(keyOf(container, exec));
+      if (pidfd === undefined || hasEnded(pidfd)) return false;
+      pidfdSendSignal(pidfd, signal);
+      return true;
     },
     idle: async () => {
       while (turns.size > 0) await Promise.all(turns.values());

@@ -1,6 +1,5 @@
 // Performs a granted request: one branch for each verb, each a few lines around an op. Descriptors go back on the lane before the call is answered.
 import { closeSync } from 'node:fs';
-import { SIGKILL } from '../../proto/abi/signal.ts';
 import type { Phases, Reason, Result } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { CheckedLaunch, CheckedVerb } from '../decode/checked.ts';
 import type { Granted } from '../gate/verdict.ts';
@@ -12,7 +11,6 @@ import { importLayer } from '../ops/import.ts';
 import type { Order, Owner, Started, World } from '../ops/order.ts';
 import type { Run } from '../ops/records.ts';
 import { forLane } from '../ops/stdio.ts';
-import { pidfdSendSignal } from '../sys/processes.ts';
 import type { Ticket } from './lane.ts';
 import type { Living } from './living.ts';
 import { stateForbids } from './look.ts';
@@ -74,8 +72,14 @@ async function performContainer(performer: Performer, asked: Asked, verb: Checke
     case 'signal': {
       const { container, exec, signal, all } = verb.value;
       if (all) await killEverything(world, container);
-      else pidfdSendSignal(running(living, exec || container), signal);
-      return DONE;
+      const sent = living.signal({ container, exec }, signal);
+      if (sent || all) return DONE;
+      throw new StateForbids({
+        rule: 'state',
+        field: 'signal',
+        asked: 'a process that has ended',
+        allowed: 'one that runs',
+      });
     }
     case 'pause': {
       const record = known(world, owner, verb.value.container);
@@ -88,18 +92,18 @@ async function performContainer(performer: Performer, asked: Asked, verb: Checke
       return DONE;
     case 'remove': {
       const record = known(world, owner, verb.value.container);
-      living.release(record.id, ...Object.keys(record.execs));
+      living.release(record.id, ['', ...Object.keys(record.execs)]);
       await forget(world, record);
       return DONE;
     }
     case 'attach':
-      giveBack(performer, asked, verb.value.exec || verb.value.container);
+      giveBack(performer, asked, verb.value);
       return DONE;
     case 'forget': {
       const record = known(world, owner, verb.value.container);
       if (record.execs[verb.value.exec]?.exit === undefined)
         throw new Failed('forget', `exec ${verb.value.exec} has not ended`);
-      living.release(verb.value.exec);
+      living.release(record.id, [verb.value.exec]);
       delete record.execs[verb.value.exec];
       world.records.save(record);
       return DONE;
@@ -113,10 +117,10 @@ async function performLaunch(performer: Performer, asked: Asked, verb: CheckedLa
   const { world, living } = performer;
   const before = world.records.find(asked.owner.name, verb.id);
   if (before?.state === 'running' && before.run !== undefined) {
-    giveBack(performer, asked, verb.id);
+    giveBack(performer, asked, { container: verb.id, exec: '' });
     return launched(before.run, before.firstId, { gate: asked.gateUs, lower: 0, start: 0, program: 0 });
   }
-  if (before !== undefined) living.release(before.id, ...Object.keys(before.execs));
+  if (before !== undefined) living.release(before.id, ['', ...Object.keys(before.execs)]);
   return await performStart(performer, asked, {
     container: verb.id,
     exec: '',
@@ -142,7 +146,7 @@ async function performStart(performer: Performer, asked: Asked, { container, exe
     world.records.save(record);
     living.follow({ record, exec, run, pidfd: one.pidfd, held: one.held });
     try {
-      giveBack(performer, asked, exec || container);
+      giveBack(performer, asked, { container, exec });
     } catch (error) {
       problems.push(error); // the process runs all the same
     }
@@ -160,12 +164,14 @@ function launched(run: Run, block: number, phases: Phases): Outcome {
   return { $case: 'launched', value: { pid: run.pid, block, bootNs: BigInt(run.bootNs), phases } };
 }
 
+type Name = { readonly container: string; readonly exec: string };
+
 /** Sends the stdio of a container or exec, and its pidfd while it runs, on the ticket's lane. */
-function giveBack({ living }: Performer, { ticket }: Asked, id: string): void {
-  const held = living.heldOf(id);
+function giveBack({ living }: Performer, { ticket }: Asked, { container, exec }: Name): void {
+  const held = living.heldOf(container, exec);
   if (ticket === undefined) return;
-  if (held === undefined) throw new Failed('attach', `nothing is kept of the output of ${id}`);
-  const pidfd = living.pidfdOf(id);
+  if (held === undefined) throw new Failed('attach', `nothing is kept of the output of ${exec || container}`);
+  const pidfd = living.pidfdOf(container, exec);
   const { fds, made } = forLane(held);
   try {
     ticket.answer(pidfd === undefined ? fds : [...fds, pidfd]);
@@ -178,14 +184,6 @@ async function killEverything(world: World, id: string): Promise<void> {
   const record = [...world.records.all()].find((one) => one.id === id);
   if (record?.frozen) await freeze(world.cgroups, id, false);
   killAll(world.cgroups, id);
-  const pidfd = world.pidfdOf(id);
-  if (pidfd !== undefined) pidfdSendSignal(pidfd, SIGKILL);
-}
-
-function running(living: Living, id: string): number {
-  const pidfd = living.pidfdOf(id);
-  if (pidfd === undefined) throw new Failed('signal', `process of ${id} does not run`);
-  return pidfd;
 }
 
 function known(world: World, owner: Owner, id: string) {

@@ -74,7 +74,7 @@ function resume(found: Found, { record, exec, run, exit }: Known): { exit?: Exit
     found.living.follow({ record, exec, run, pidfd, held });
     return {};
   }
-  found.living.hold(exec || record.id, { run, held });
+  found.living.hold({ record, exec, run, held });
   if (exit !== undefined) return { exit };
   const entry = found.exits.find(run.pid, BigInt(run.bootNs));
   const outOfMemory = exec === '' && oomKilled(found.world.cgroups, record.id);

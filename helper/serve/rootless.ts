@@ -29,7 +29,9 @@ export function checkNamespaces(flags: number): void {
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const what = (flags & CLONE_NEWUSER) === 0 ? 'needs CAP_SYS_ADMIN' : 'cannot make a user namespace';
-    throw new Error(`uid ${process.getuid?.()} ${what} here (${why}): berth doctor says what to change`, { cause: error });
+    throw new Error(`uid ${process.getuid?.()} ${what} here (${why}): berth doctor says what to change`, {
+      cause: error,
+    });
   }
 }
 

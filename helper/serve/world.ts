@@ -2,6 +2,7 @@
 import { readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dirname, join } from 'node:path';
+import { SIGKILL } from '../../proto/abi/signal.ts';
 import { ARCH } from '../launch/child.ts';
 import { newSeedNamespace, newStoreNamespace } from '../launch/namespaces.ts';
 import type { Machine } from '../lower/host.ts';
@@ -60,7 +61,7 @@ export async function stopAll(world: World, living: Living, paths: Paths): Promi
     if (record.state !== 'running') continue;
     if (record.frozen) await freeze(world.cgroups, record.id, false);
     killAll(world.cgroups, record.id);
-    living.kill(record.id);
+    living.signal({ container: record.id, exec: '' }, SIGKILL);
   }
   while ([...world.records.all()].some((record) => record.state === 'running') && Date.now() < deadline)
     await sleep(10);

@@ -41,13 +41,14 @@ function seen(child: Child, exits: Exits): ExitEntry | undefined {
 
 /** The keeper writes an end down before it reaps; where it is reaped and not written down, it was init's, because a keeper was killed. */
 function seenByOthers({ pid, pidfd, startedNs }: Child, exits: Exits): ExitEntry | undefined {
-  const reaped = isReaped(pidfd);
+  const reaped = hasEnded(pidfd);
   const entry = exits.find(pid, startedNs);
   if (entry !== undefined || !reaped) return entry;
   return { pid, status: exitOfOther(pidfd) ?? UNSEEN, bootNs: bootNs() };
 }
 
-function isReaped(pidfd: number): boolean {
+/** Whether the process is no more, not even as somebody's zombie. */
+export function hasEnded(pidfd: number): boolean {
   try {
     pidfdSendSignal(pidfd, 0);
     return false;

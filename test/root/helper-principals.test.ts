@@ -133,6 +133,38 @@ suite('helper principals', [root, tool('busybox', 'busybox-static')], () => {
     }
   });
 
+  test("an exec of somebody else's is not reached through a container of one's own", async () => {
+    const hardening = { seccomp: 1, maskedPaths: [], readOnlyPaths: [], sysctls: [] } as const;
+    const stdio = { tty: false, stdin: false, columns: 0, rows: 0 };
+    const [adas, bobs] = [shell('sleep 100'), shell('sleep 100')];
+    await ada.done({ $case: 'launch', value: adas });
+    await bob.done({ $case: 'launch', value: bobs });
+    const exec = { container: adas.id, id: newId(), process: processOf(['sleep', '100']), hardening, stdio };
+    const { pid } = launchedOf(await ada.done({ $case: 'exec', value: exec }));
+    const attached = await bob.ask(
+      { $case: 'attach', value: { container: bobs.id, exec: exec.id } },
+      { wantFds: true },
+    );
+    expect([attached.result.outcome?.$case, attached.fds]).toEqual(['failure', []]);
+    await bob.ask({ $case: 'signal', value: { container: bobs.id, exec: exec.id, signal: 9, all: false } });
+    // The same id in one's own container takes nothing from the other.
+    await bob.done({ $case: 'exec', value: { ...exec, container: bobs.id, process: processOf(['true']) } });
+    await bob.exited(bobs.id, exec.id);
+    await bob.done({ $case: 'forget', value: { container: bobs.id, exec: exec.id } });
+    process.kill(pid, 0);
+    expect(
+      (await ada.done({ $case: 'attach', value: { container: adas.id, exec: exec.id } }, { wantFds: true })).fds.length,
+    ).toBe(3);
+    for (const [client, id] of [
+      [ada, adas.id],
+      [bob, bobs.id],
+    ] as const) {
+      await client.done({ $case: 'signal', value: { container: id, exec: '', signal: 9, all: true } });
+      await client.exited(id);
+      await client.done({ $case: 'remove', value: { container: id } });
+    }
+  });
+
   test("a bind shows the user's own files as root's, and what it makes is his on disk", async () => {
     const source = join(helper.directory, 'adas');
     mkdirSync(source);
