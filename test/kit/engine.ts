@@ -8,6 +8,7 @@ import { RESERVED_UID } from '../../core/cli/place.ts';
 import { type Client, type CreateAsk, makeClient, readText } from '../../core/client/client.ts';
 import { type PrivateHelper, startHelper } from './helper.ts';
 import { busyboxImage, dockerSave25 } from './image.ts';
+import { type Need, root, userNamespaces } from './need.ts';
 
 export type Output = { readonly out: string; readonly err: string };
 
@@ -32,15 +33,24 @@ export type PrivateEngine = {
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 };
 
+/** Root, or a user who can have a user namespace of his own: then helper and engine run rootless. */
+export const somebody: Need = {
+  reason: `${root.reason}, or ${userNamespaces.reason.replace('needs ', '')}`,
+  met: () => root.met() || userNamespaces.met(),
+};
+/** Whether this is the system's helper. */
+export const asRoot = process.getuid?.() === 0;
+/** Whom the engine runs as. */
+export const ENGINE_UID = asRoot ? RESERVED_UID : (process.getuid?.() ?? 0);
+
 export const IMAGE = 'bb:1';
 const ANSWER_MS = 20_000;
 
 /** Starts helper and engine with busybox loaded as `bb:1`. */
 export async function startEngine(env: Readonly<Record<string, string>> = {}): Promise<PrivateEngine> {
   const helper = await startHelper(env);
-  const uid = process.getuid?.() === 0 ? RESERVED_UID : (process.getuid?.() ?? 0);
-  const socket = join(helper.directory, 'run', String(uid), 'docker.sock');
-  const state = join(helper.directory, 'lib/users', String(uid));
+  const socket = join(helper.directory, 'run', String(ENGINE_UID), 'docker.sock');
+  const state = join(helper.directory, 'lib/users', String(ENGINE_UID));
   const client = makeClient(socket);
   const logFile = join(helper.directory, 'engine.out');
   const log = (): string =>
@@ -77,6 +87,7 @@ export async function startEngine(env: Readonly<Record<string, string>> = {}): P
     ended: async (id) => (await (await client.waitContainer(id, 'not-running')).exit).StatusCode,
     log,
     [Symbol.asyncDispose]: async () => {
+      await removeAll(client);
       await end(child, 'SIGTERM');
       await helper[Symbol.asyncDispose]();
       rmSync(helper.directory, { recursive: true, force: true });
@@ -102,6 +113,12 @@ async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Pro
   const gone = new Promise((resolve) => child.once('exit', resolve));
   child.kill(signal);
   await gone;
+}
+
+/** Rootless, only the helper can remove what the kernel makes for an overlay (a directory of mode 0). */
+async function removeAll(client: Client): Promise<void> {
+  const all = await client.listContainers({ all: 1 }).catch(() => []);
+  await Promise.allSettled(all.map((one) => client.removeContainer(one.Id, { force: 1 })));
 }
 
 async function loadBusybox(client: Client): Promise<void> {

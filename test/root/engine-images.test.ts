@@ -3,13 +3,13 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type PrivateEngine, startEngine } from '../kit/engine.ts';
+import { type PrivateEngine, somebody, startEngine } from '../kit/engine.ts';
 import { busyboxImage, type KitImage, makeImage } from '../kit/image.ts';
-import { root, suite } from '../kit/need.ts';
+import { suite } from '../kit/need.ts';
 import { type Registry, registry, startRegistry } from '../kit/registry.ts';
 import { tarOf } from '../kit/tar.ts';
 
-suite('images from a registry', [root, registry], () => {
+suite('images from a registry', [somebody, registry], () => {
   let engine: PrivateEngine;
   let server: Registry;
   beforeAll(async () => {
