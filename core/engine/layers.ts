@@ -19,8 +19,8 @@ export type NewLayer = {
 export type Layers = {
   /** Gives a layer to the helper, a few at a time. Throws image_invalid when its bytes are not its diff id's, no_space. */
   readonly add: (layer: NewLayer) => Promise<void>;
-  /** Keeps these from being given up until the function that comes back is called: a pull counts on them. */
-  readonly pin: (layers: readonly Digest[]) => () => void;
+  /** Keeps all that are there from being given up until the function that comes back is called: a pull counts on them. */
+  readonly pin: () => Promise<() => void>;
   /** Gives up what no image needs; of these only, where they are named. */
   readonly drop: (only?: readonly Digest[]) => Promise<void>;
   readonly dropImage: (image: ImageRecord) => Promise<void>;
@@ -47,22 +47,33 @@ export function makeLayers({ link, store, log }: LayersParts): Layers {
       else next();
     }
   };
+  let dropping: Promise<void> | undefined;
+  const dropOne = async (diffId: Digest): Promise<void> => {
+    try {
+      await link.send({ $case: 'dropLayer', value: { diffId } });
+    } catch (error) {
+      // The helper has lost it: then so do we. A container whose image was removed by force still needs it: it stays.
+      if (!isStateRefusal(error))
+        return log(`layer ${diffId}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    forgetLayer(store, diffId);
+  };
   const drop = async (only?: readonly Digest[]): Promise<void> => {
     for (const { diffId } of unusedLayers(store)) {
-      if (pins.has(diffId) || (only !== undefined && !only.includes(diffId))) continue;
-      try {
-        await link.send({ $case: 'dropLayer', value: { diffId } });
-      } catch (error) {
-        // A container whose image was removed by force still needs it, or the helper has lost it.
-        if (!isStateRefusal(error)) log(`layer ${diffId}: ${error instanceof Error ? error.message : String(error)}`);
-        if (!isStateRefusal(error)) continue;
-      }
-      forgetLayer(store, diffId);
+      while (dropping !== undefined) await dropping;
+      const unused = unusedLayers(store).some((layer) => layer.diffId === diffId);
+      if (!unused || pins.has(diffId) || (only !== undefined && !only.includes(diffId))) continue;
+      dropping = dropOne(diffId).finally(() => {
+        dropping = undefined;
+      });
+      await dropping;
     }
   };
   return {
     add: (layer) => inTurn(() => addLayer(link, store, layer)),
-    pin: (layers) => {
+    pin: async () => {
+      while (dropping !== undefined) await dropping;
+      const layers = [...store.layers.keys()];
       for (const layer of layers) pins.set(layer, (pins.get(layer) ?? 0) + 1);
       return () => {
         for (const layer of layers) {

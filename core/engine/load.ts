@@ -35,7 +35,7 @@ type LoadAsked = { readonly archive: Readable; readonly signal: AbortSignal; rea
 async function load({ context, layers }: LoadParts, { archive, signal, tell }: LoadAsked): Promise<void> {
   const dir = join(spoolRoot(context.dir), randomBytes(8).toString('hex'));
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const unpin = layers.pin([...context.store.layers.keys()]);
+  const unpin = await layers.pin();
   try {
     const images = await loadArchive(archive, { dir, bytesMax: ARCHIVE_BYTES_MAX, signal }, HOST_PLATFORM);
     const distinct = new Map(images.flatMap((image) => image.layers.map((layer) => [layer.diffId, layer] as const)));

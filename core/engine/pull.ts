@@ -59,10 +59,13 @@ async function pull(parts: PullParts, asked: PullAsked): Promise<void> {
   const { reference } = asked;
   const spoolDir = join(spoolRoot(context.dir), randomBytes(8).toString('hex'));
   mkdirSync(spoolDir, { recursive: true, mode: 0o700 });
-  const unpin = layers.pin([...context.store.layers.keys()]);
+  const unpin = await layers.pin();
   try {
-    const pulled = await download(parts, asked, spoolDir);
-    await merge(context, pulled);
+    let pulled = await download(parts, asked, spoolDir);
+    if (!(await merge(context, pulled))) {
+      pulled = await download(parts, asked, spoolDir);
+      await context.imageFiles.owners(pulled.config.diffIds);
+    }
     const before = context.store.tags.get(canonicalText(reference))?.imageId;
     const known = reference.digest !== undefined && context.store.images.has(pulled.configDigest);
     record(context, reference, pulled);
@@ -118,23 +121,31 @@ async function importLayer(layers: Layers, layer: PulledLayer, onProgress: OnPro
   onProgress(layerLine(digest, 'Pull complete'));
 }
 
-/** One image of all its layers. Layers that the helper does not have (its state was lost) are forgotten, so that the next pull brings them. */
-async function merge(context: Context, pulled: Pulled): Promise<void> {
-  const diffIds = pulled.config.diffIds;
+/**
+ * One image of all its layers; false when the helper does not have some that we thought it has (its state was lost). They are forgotten then,
+ * so that they are downloaded again.
+ */
+async function merge(context: Context, pulled: Pulled): Promise<boolean> {
+  const { store } = context;
+  const { diffIds } = pulled.config;
   try {
     await context.imageFiles.owners(diffIds);
+    return true;
   } catch (error) {
     if (!isStateRefusal(error)) throw error;
-    const lost = diffIds.filter(
-      (diffId) =>
-        ![...context.store.images.values()].some((image) => image.layers.some((layer) => layer.diffId === diffId)),
-    );
-    for (const diffId of lost) forgetLayer(context.store, diffId);
-    throw new BerthError('store_damaged', 'the helper has lost layers of this image', {
-      cause: error,
-      hint: 'pull it again',
-    });
+    const needed = new Set([...store.images.values()].flatMap((image) => image.layers.map((layer) => layer.diffId)));
+    if (diffIds.some((diffId) => needed.has(diffId))) throw lostLayers(error);
+    for (const diffId of diffIds) forgetLayer(store, diffId);
+    return false;
   }
+}
+
+function lostLayers(cause: unknown): BerthError {
+  const hint = 'remove the images that have them (berth rmi), then pull again';
+  return new BerthError('store_damaged', 'the helper has lost layers that other images share with this one', {
+    cause,
+    hint,
+  });
 }
 
 function record(context: Context, reference: Reference, pulled: Pulled): void {

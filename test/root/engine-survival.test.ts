@@ -58,9 +58,9 @@ suite('survival of the engine', [somebody], () => {
   }, 120_000);
 
   test('an exit while no engine runs keeps its code, its time and the last bytes', async () => {
-    const id = await engine.run(['sh', '-c', 'sleep 0.5; echo last; exit 42']);
+    const id = await engine.run(['sh', '-c', 'sleep 0.3; echo last; exit 42']);
     await engine.kill();
-    await sleep(1200);
+    await sleep(1800);
     const before = Date.now();
     await engine.start();
     const { State } = await engine.client.inspectContainer(id);
