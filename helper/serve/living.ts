@@ -71,6 +71,7 @@ export function newLiving(parts: LivingParts): Living {
     else if (record.execs[exec] !== undefined) record.execs[exec] = { run, exit };
     if (world.records.find(record.principal, record.id) === record) world.records.save(record);
     if (exec === '') await removeCgroups(world.cgroups, record.id);
+    if (outOfMemory) parts.hub.publish(record.principal, { $case: 'outOfMemory', value: { container: record.id } });
     const exited = { container: record.id, exec, status, bootNs, outOfMemory };
     parts.hub.publish(record.principal, { $case: 'exited', value: exited });
   };

@@ -12,6 +12,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -258,6 +259,7 @@ suite('helper', [root, tool('busybox', 'busybox-static')], () => {
     });
     await start(launch);
     expect(await client.exited(launch.id)).toMatchObject({ status: 9, outOfMemory: true });
+    expect(client.events).toContainEqual({ event: { $case: 'outOfMemory', value: { container: launch.id } } });
     await remove(launch.id);
   });
 
@@ -288,6 +290,32 @@ suite('helper', [root, tool('busybox', 'busybox-static')], () => {
     const other = statSync(join(source, 'other'));
     expect(other.uid % 65_536).toBe(33);
     expect(other.uid).toBeGreaterThan(0x74000000);
+  });
+
+  test('a bind of a file system that cannot map owners is refused, naming the step', async () => {
+    const source = join(scratch, 'unmapped');
+    mkdirSync(source);
+    execFileSync('mount', ['-t', 'ramfs', 'berth-test', source]);
+    const fd = openPath(source);
+    const bind = { descriptor: 0, recursive: true, file: false, propagation: Propagation.PROPAGATION_PRIVATE };
+    const mount = {
+      source: { $case: 'bind' as const, value: bind },
+      target: '/data',
+      readOnly: false,
+      noSuid: false,
+      noDev: true,
+      noExec: false,
+    };
+    const { result } = await client.ask(
+      { $case: 'launch', value: shell('true', { mounts: [...DEFAULT_MOUNTS, mount] }) },
+      { fds: [fd] },
+    );
+    closeSync(fd);
+    execFileSync('umount', [source]);
+    expect(result.outcome).toMatchObject({
+      $case: 'failure',
+      value: { step: expect.stringContaining('/data'), call: 'mount_setattr' },
+    });
   });
 
   test('a directory of the user is a root', async () => {
