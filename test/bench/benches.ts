@@ -1,8 +1,10 @@
 // The benches: each gives outcomes with ours first and the peer whose ratio is the target second.
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
+import type { Phases } from '../../proto/gen/berth/helper/v1/request.ts';
 import { api, type Field, IMAGE } from './field.ts';
-import { compare, type Contestant, type Outcome, race } from './kit.ts';
+import { openHelper } from './helper-launch.ts';
+import { compare, type Contestant, median, type Outcome, race } from './kit.ts';
 
 type Bench = (field: Field, smoke: boolean) => Promise<Outcome[]>;
 
@@ -29,16 +31,31 @@ async function lifeByApi(socket: string): Promise<void> {
 const launch: Bench = async (field, smoke) => {
   if (!field.crun) return [];
   const { crun } = field;
-  return [
-    await race(
-      'launch to reaped and removed: over the API, beside `crun run` of the equal bundle',
-      [
-        { name: 'berth (API)', run: () => lifeByApi(field.socket) },
-        { name: 'crun run', run: () => crun(`x${counter++}`) },
-      ],
-      { rounds: smoke ? 3 : 40, target: 0.33 },
-    ),
+  const rounds = smoke ? 5 : 60;
+  const helper = await openHelper();
+  const phases: Phases[] = [];
+  const contestants: Contestant[] = [
+    {
+      name: 'berth helper',
+      run: async () => {
+        const told = await helper.life();
+        if (told !== undefined) phases.push(told);
+      },
+    },
+    { name: 'crun run', run: () => crun(`x${counter++}`) },
+    { name: 'berth, REST to removed', run: () => lifeByApi(field.socket) },
   ];
+  try {
+    const title = 'launch to reaped and removed by the helper, beside `crun run` of the equal bundle';
+    const outcome = await race(title, contestants, { rounds, target: 0.33 });
+    const parts = (['gate', 'lower', 'start', 'program'] as const).map((name) => ({
+      name,
+      value: median(phases.map((one) => one[name])),
+    }));
+    return [outcome, compare('phases of a launch inside the helper (medians, not a race)', 'µs', parts)];
+  } finally {
+    await helper.close();
+  }
 };
 
 const runByCli: Bench = async (field, smoke) => {
