@@ -90,7 +90,7 @@ async function bundle(out) {
         'import.meta.url': '__berthUrl',
         'process.env.BERTH_BUILD_VERSION': JSON.stringify(version),
       },
-      banner: { js: 'const __berthUrl=require("node:url").pathToFileURL(__filename).href;' },
+      banner: { js: 'const __berthUrl="file://"+encodeURI(__filename).replace(/[?#]/g,encodeURIComponent);' },
       logLevel: 'error',
       metafile: true,
     }).then((result) => writeFileSync(join(out, `${name}.meta.json`), JSON.stringify(result.metafile)));

@@ -11,31 +11,30 @@ import { VERSION } from './version-text.ts';
 
 type Found = { command: Command; words: readonly string[] };
 
-/** Runs one command line and gives the exit code. */
-export async function runCli(
-  words: readonly string[],
-  session: Pick<Session, 'env' | 'stdin' | 'stdout' | 'stderr' | 'home'>,
-): Promise<number> {
-  const { stdout, stderr } = session;
+/** Runs one command line and gives the exit code. Standard output and error are touched only to print: opening them costs milliseconds. */
+export async function runCli(words: readonly string[], session: Streams): Promise<number> {
   const globals = parseFlags({ flags: GLOBALS, stopAtWord: true }, words);
-  const width = stdout.columns ?? 80;
-  if (globals.kind === 'help') return print(stdout, topHelp(COMMANDS, GLOBALS, width));
-  if (globals.kind === 'bad')
-    return print(
-      stderr,
-      `${globals.why}\n\nUsage:  berth [OPTIONS] COMMAND\n\nRun 'berth --help' for more information\n`,
-      125,
-    );
-  if (textOf(globals.given, 'version') === 'true') return print(stdout, `Berth version ${VERSION}\n`);
-  const rest = globals.given.args;
-  if (rest.length === 0) return print(stdout, topHelp(COMMANDS, GLOBALS, width));
+  if (globals.kind === 'bad') {
+    return say(session, {
+      text: `${globals.why}\n\nUsage:  berth [OPTIONS] COMMAND\n\nRun 'berth --help' for more information\n`,
+      code: 125,
+    });
+  }
+  const rest = globals.kind === 'help' ? [] : globals.given.args;
+  if (globals.kind === 'given' && textOf(globals.given, 'version') === 'true') {
+    return say(session, { text: `Berth version ${VERSION}\n`, code: 0 });
+  }
+  if (rest.length === 0) return say(session, { text: topHelp(COMMANDS, GLOBALS, widthOf(session)), code: 0 });
   if (rest[0] === 'help') return runCli([...rest.slice(1), '--help'], session);
   const found = findCommand(rest);
-  if (found === undefined) return unknownCommand(rest, session);
-  const given = readWords(found, width);
-  if ('text' in given) return print(given.code === 0 ? stdout : stderr, given.text, given.code);
+  if (found === undefined) return say(session, unknownCommand(rest, session));
+  const given = readWords(found, session);
+  if ('text' in given) return say(session, given);
   try {
-    const asked = { host: textOf(globals.given, 'host'), stateDir: textOf(globals.given, 'state-dir') };
+    const asked =
+      globals.kind === 'given'
+        ? { host: textOf(globals.given, 'host'), stateDir: textOf(globals.given, 'state-dir') }
+        : { host: undefined, stateDir: undefined };
     const handler = await found.command.load();
     return await handler(
       makeSession(session, () => findPlace(asked, session.env, process.getuid?.() ?? 0)),
@@ -46,9 +45,17 @@ export async function runCli(
   }
 }
 
-function print(to: NodeJS.WriteStream, text: string, code = 0): number {
-  to.write(text);
-  return code;
+type Streams = Pick<Session, 'env' | 'stdin' | 'stdout' | 'stderr' | 'home'>;
+/** What is printed instead of doing anything: help on standard output, a complaint on standard error. */
+type Told = { readonly text: string; readonly code: number };
+
+function say(session: Streams, told: Told): number {
+  (told.code === 0 ? session.stdout : session.stderr).write(told.text);
+  return told.code;
+}
+
+function widthOf(session: Streams): number {
+  return session.stdout.columns ?? 80;
 }
 
 /** The command whose name is the longest beginning of the words. */
@@ -63,32 +70,28 @@ export function findCommand(words: readonly string[]): Found | undefined {
   return undefined;
 }
 
-function unknownCommand(words: readonly string[], session: Pick<Session, 'stdout' | 'stderr'>): number {
+function unknownCommand(words: readonly string[], session: Streams): Told {
   const [first = '', second] = words;
   const isGroup = COMMANDS.some((one) => one.names.some((name) => name.length > 1 && name[0] === first));
   if (isGroup && (second === undefined || second === '--help' || second === '-h')) {
-    return print(session.stdout, groupHelp(COMMANDS, first, session.stdout.columns ?? 80));
+    return { text: groupHelp(COMMANDS, first, widthOf(session)), code: 0 };
   }
   const name = isGroup ? `berth ${first} ${second}` : `berth ${first}`;
-  return print(
-    session.stderr,
-    `berth: unknown command: ${name}\n\nRun 'berth${isGroup ? ` ${first}` : ''} --help' for more information\n`,
-    1,
-  );
+  const group = isGroup ? ` ${first}` : '';
+  return { text: `berth: unknown command: ${name}\n\nRun 'berth${group} --help' for more information\n`, code: 1 };
 }
 
-type Told = { readonly text: string; readonly code: number };
-
-function readWords(found: Found, width: number): Given | Told {
+function readWords(found: Found, session: Streams): Given | Told {
   const { command } = found;
   const parsed = parseFlags(command, found.words);
   const name = fullName(command);
   if (parsed.kind === 'help') {
     const note = parsed.deprecated ? 'Flag shorthand -h has been deprecated, use --help\n' : '';
-    return { text: note + commandHelp(command, width), code: 0 };
+    return { text: note + commandHelp(command, widthOf(session)), code: 0 };
   }
-  if (parsed.kind === 'bad')
+  if (parsed.kind === 'bad') {
     return { text: `${parsed.why}\n\n${usageLine(command)}\n\nRun '${name} --help' for more information\n`, code: 125 };
+  }
   const why = wordsProblem(command, parsed.given);
   if (why === undefined) return parsed.given;
   const run = why.startsWith('requires at least') ? 'See' : 'Run';

@@ -1,4 +1,5 @@
 // `berth doctor`: what the engine found on this machine.
+import { makeClient } from '../client/client.ts';
 import { type Given, isOn } from './command.ts';
 import type { Session } from './session.ts';
 
@@ -8,7 +9,9 @@ const MARK = { ok: ' ok ', note: 'note', bad: 'BAD ' } as const;
 export async function printDoctor(session: Session, given: Given): Promise<number> {
   const { ensureEngine } = await import('./ensure.ts');
   const why = session.place().foreign ? undefined : await ensureEngine(session);
-  const findings = await (await session.client()).doctor();
+  // Without a helper there is an engine all the same; the session's client would try to start a helper once more.
+  const client = why === undefined ? await session.client() : makeClient(session.place().socket);
+  const findings = await client.doctor();
   if (why !== undefined) session.stderr.write(`${why}\n`);
   if (isOn(given, 'json')) session.stdout.write(`${JSON.stringify(findings, undefined, 2)}\n`);
   else {

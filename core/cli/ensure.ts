@@ -6,46 +6,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canConnect } from '../client/wire.ts';
 import { CliError } from './error.ts';
-import type { Place, Session } from './session.ts';
+import { type InstancePaths, isComingBack, pathsOf, readReady } from './ready.ts';
+import type { Session } from './session.ts';
 
 const HELPER_WAIT_MS = 20_000;
 const ENGINE_WAIT_MS = 20_000;
 /** A helper that was killed is back within a second. */
 const KEEPER_WAIT_MS = 5000;
 const POLL_MS = 10;
-
-export type InstancePaths = {
-  readonly run: string;
-  readonly helper: string;
-  readonly lane: string;
-  readonly ready: string;
-  readonly log: string;
-};
-
-/** Where an instance's processes meet. Source: ARCHITECTURE.md, "Paths". */
-export function pathsOf(place: Pick<Place, 'stateDir'>): InstancePaths {
-  const run = place.stateDir === undefined ? '/run/berth' : join(place.stateDir, 'run');
-  const log = place.stateDir === undefined ? '/var/log/berth' : join(place.stateDir, 'log');
-  return { run, helper: join(run, 'helper.sock'), lane: join(run, 'lane.sock'), ready: join(run, 'helper.json'), log };
-}
-
-/** What the helper says of itself once it serves. */
-export type Ready = {
-  readonly helper?: number;
-  readonly keeper?: number;
-  readonly version?: string;
-  readonly slot?: number;
-};
-
-/** Reads the ready file; undefined when there is none or it is half written. */
-export function readReady(path: string): Ready | undefined {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Ready;
-  } catch (error) {
-    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
-}
 
 /** Gives back when helper and engine of the session's instance answer. Throws CliError saying which does not and where its log is. */
 export async function ensureRunning(session: Session): Promise<void> {
@@ -69,32 +37,24 @@ async function ensure(session: Session, withoutHelper: (error: CliError) => void
     throw new CliError(`Cannot connect to the Berth engine at unix://${place.socket}. Is the engine running?`);
   const paths = pathsOf(place);
   let alone = false;
-  if (!(await canConnect(paths.helper)) && !(await comesBack(paths)))
+  const engineRuns = await canConnect(place.socket);
+  // An engine that runs waits for its helper by itself.
+  if (!(await canConnect(paths.helper)) && !(engineRuns ? isComingBack(paths) : await comesBack(paths)))
     await startHelper(session, paths).catch((error: unknown) => {
       if (!(error instanceof CliError)) throw error;
       withoutHelper(error);
       alone = true;
     });
-  if (!(await canConnect(place.socket))) await startEngine(session, { paths, alone });
+  if (!engineRuns) await startEngine(session, { paths, alone });
 }
 
-/** Whether the helper answers soon without us: its keeper starts it again, and of one whose keeper died the helper becomes the keeper. */
-async function comesBack({ ready, helper }: InstancePaths): Promise<boolean> {
+/** Whether the helper answers soon without us. */
+async function comesBack(paths: InstancePaths): Promise<boolean> {
   for (const untilMs = Date.now() + KEEPER_WAIT_MS; Date.now() < untilMs; await sleep(POLL_MS)) {
-    const { keeper, helper: last } = readReady(ready) ?? {};
-    if (![keeper, last].some((pid) => pid !== undefined && isAlive(pid))) return false;
-    if (await canConnect(helper)) return true;
+    if (!isComingBack(paths)) return false;
+    if (await canConnect(paths.helper)) return true;
   }
   return false;
-}
-
-/** Whether the process runs; one that only waits for its parent to notice its end does not. Source: man 5 proc_pid_stat, field 3. */
-export function isAlive(pid: number): boolean {
-  try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
-  } catch {
-    return false;
-  }
 }
 
 async function startHelper(session: Session, paths: InstancePaths): Promise<void> {

@@ -28,21 +28,23 @@ export async function explainRun(session: Session, given: Given): Promise<number
   if (run.args.length === 0 && !run.flags.has('rootfs'))
     throw new CliError("berth: 'berth explain run' requires an image", 1);
   const asked = (name: string): boolean => isOn(given, name) || isOn(run, name);
-  const client = await session.client().catch((error: unknown) => {
-    if (!(error instanceof CliError)) throw error;
-    session.stderr.write(`${error.message}\n${ALONE}\n`);
+  const body = readBody(session, run, verb);
+  const ask = async (): Promise<Explained> =>
+    (await session.client()).explain(body, { name: textOf(run, 'name'), dryRun: asked('dry-run') });
+  const explained = await ask().catch(async (error: unknown) => {
+    session.stderr.write(`${await whyAlone(session, error)}\n${ALONE}\n`);
   });
-  if (client === undefined) return explainAlone(session, run, asked('json'));
-  const explained = await client
-    .explain(readBody(session, run, verb), { name: textOf(run, 'name'), dryRun: asked('dry-run') })
-    .catch(async (error: unknown) => {
-      // An engine that serves without a helper knows neither host nor images.
-      if (!(error instanceof ApiError) || (await client.status()).helper !== undefined) throw error;
-      session.stderr.write(`${daemonText(error)}\n${ALONE}\n`);
-    });
   if (explained === undefined) return explainAlone(session, run, asked('json'));
   session.stdout.write(asked('json') ? `${JSON.stringify(explained, undefined, 2)}\n` : explanationText(explained));
   return explained.decision?.allowed === false ? 1 : 0;
+}
+
+/** Why there is nobody to ask: no engine can be started, or one that serves without a helper knows neither host nor images. Throws other failures on. */
+async function whyAlone(session: Session, error: unknown): Promise<string> {
+  if (error instanceof CliError) return error.message;
+  if (error instanceof ApiError && (await (await session.client()).status()).helper === undefined)
+    return daemonText(error);
+  throw error;
 }
 
 /** Where neither helper nor engine can run: what the planner says, which needs neither. The exit code is 1: nothing could be run here. */

@@ -8,21 +8,28 @@ const streams = {
     return process.stdin;
   },
   get stdout() {
-    return process.stdout;
+    return guarded();
   },
   get stderr() {
     return process.stderr;
   },
 };
 
+let stdout: NodeJS.WriteStream | undefined;
+
+/** Standard output. `berth logs x | head`: where nobody reads any more, the shell's own programs die of SIGPIPE, which Node ignores. */
+function guarded(): NodeJS.WriteStream {
+  stdout ??= process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+    process.exit(error.code === 'EPIPE' ? 141 : 1),
+  );
+  return stdout;
+}
+
 /** Ends with what is written, not before: a pipe whose reader is slow takes the rest first. */
 function leave(code: number): void {
   process.exitCode = code;
-  if (process.stdout.writableLength === 0) process.exit();
-  process.stdout.write('', () => process.exit());
+  if (stdout === undefined || stdout.writableLength === 0) process.exit();
+  stdout.write('', () => process.exit());
 }
-
-// `berth logs x | head`: nobody reads any more. The shell's own programs die of SIGPIPE there, which Node ignores.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 141 : 1));
 
 void runCli(process.argv.slice(2), streams).then(leave);

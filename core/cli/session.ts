@@ -1,7 +1,7 @@
 // What a command works with: where the engine is, the terminal, the environment. Made once by main.ts; tests make their own.
 import { statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import type { Client } from '../client/client.ts';
+import { isComingBack, pathsOf } from './ready.ts';
 
 /** Which instance is meant. */
 export type Place = {
@@ -24,7 +24,7 @@ export type Session = {
   readonly place: () => Place;
   /** The folder of the programs: `cli.cjs`, `engine.cjs`, `helper.cjs`, `node`. */
   readonly home: string;
-  /** A client of the engine, which is started first when it does not run and may be. */
+  /** A client of the engine, which is started at the first request when it does not run and may be. */
   readonly client: () => Promise<Client>;
 };
 
@@ -58,19 +58,18 @@ export function makeSession(of: Omit<Session, 'place' | 'client'>, place: () => 
 
 async function connect(session: Session): Promise<Client> {
   const { makeClient } = await import('../client/client.ts');
-  const { canConnect } = await import('../client/wire.ts');
   const place = session.place();
-  const answers = await Promise.all(socketsOf(place).map(canConnect));
-  if (!place.foreign && answers.includes(false)) {
+  if (place.foreign) return makeClient(place.socket);
+  const revive = async (): Promise<void> => {
     const { ensureRunning } = await import('./ensure.ts');
     await ensureRunning(session);
-  }
-  return makeClient(place.socket);
+  };
+  // An engine serves on when its helper is gone for good; who may start one looks, the others cannot help it.
+  if (mayStartHelper(place) && !isComingBack(pathsOf(place))) await revive();
+  return makeClient(place.socket, revive);
 }
 
-/** The engine's, and the helper's where this user may start one: an engine serves on when its helper is gone for good. */
-function socketsOf({ socket, stateDir, foreign }: Place): string[] {
+function mayStartHelper({ stateDir }: Place): boolean {
   const uid = process.getuid?.();
-  const own = uid === 0 || (stateDir !== undefined && statSync(stateDir, { throwIfNoEntry: false })?.uid === uid);
-  return own && !foreign ? [socket, join(dirname(dirname(socket)), 'helper.sock')] : [socket];
+  return uid === 0 || (stateDir !== undefined && statSync(stateDir, { throwIfNoEntry: false })?.uid === uid);
 }

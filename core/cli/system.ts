@@ -4,8 +4,9 @@ import { type EngineStatus, makeClient } from '../client/client.ts';
 import { NoServer } from '../client/error.ts';
 import { canConnect } from '../client/wire.ts';
 import { type Given, isOn } from './command.ts';
-import { ensureRunning, isAlive, pathsOf, readReady } from './ensure.ts';
+import { ensureRunning } from './ensure.ts';
 import { CliError } from './error.ts';
+import { isAlive, pathsOf, readReady } from './ready.ts';
 import type { Place, Session } from './session.ts';
 
 const STOP_WAIT_MS = 15_000;

@@ -1,5 +1,4 @@
 // The user's terminal: raw while a container has it, restored however the command ends.
-import { spawnSync } from 'node:child_process';
 import type { Session } from './session.ts';
 
 /** Ends that Node would not clean up after by itself: raw mode survives the process. */
@@ -39,6 +38,8 @@ export function makeRaw(session: Session): () => void {
 /** Node's raw mode leaves output processing on: a bare line feed, which full-screen programs use to go down, would also return to the left. */
 function setRaw(session: Session): void {
   session.stdin.setRawMode(true);
+  // Not imported above: it takes two milliseconds to load, and most commands have no terminal to change.
+  const { spawnSync } = process.getBuiltinModule('node:child_process');
   spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
 }
 

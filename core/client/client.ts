@@ -17,7 +17,7 @@ import type {
   UpdateBody,
   WaitAnswer,
 } from '../spec/docker-api.ts';
-import { ApiError } from './error.ts';
+import { ApiError, NoServer } from './error.ts';
 import { type Ask, exchange, type Reply } from './wire.ts';
 
 type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -44,9 +44,12 @@ export type ExecAsk = {
 
 export type Client = ReturnType<typeof makeClient>;
 
+/** Called when nobody listens: makes somebody, after which the request is sent once more. Throws why it cannot. */
+export type Revive = () => Promise<void>;
+
 /** A client of the engine that listens at the socket. */
-export function makeClient(socketPath: string) {
-  const { send, json } = makeSender(socketPath);
+export function makeClient(socketPath: string, revive?: Revive) {
+  const { send, json } = makeSender(socketPath, revive);
   return {
     ...systemCalls(send, json),
     ...containerCalls(send, json),
@@ -58,9 +61,13 @@ export function makeClient(socketPath: string) {
 type Send = (ask: Ask) => Promise<Reply>;
 type Json = <T>(ask: Ask) => Promise<T>;
 
-function makeSender(socketPath: string): { send: Send; json: Json } {
+function makeSender(socketPath: string, revive: Revive | undefined): { send: Send; json: Json } {
   const send: Send = async (ask) => {
-    const reply = await exchange(socketPath, ask);
+    const reply = await exchange(socketPath, ask).catch(async (error: unknown) => {
+      if (!(error instanceof NoServer) || revive === undefined) throw error;
+      await revive();
+      return exchange(socketPath, ask);
+    });
     if (reply.status >= 400) throw await readFailure(reply);
     return reply;
   };

@@ -27,9 +27,8 @@ export type Reply = {
 /** Sends a request and gives the reply once its head is there. Throws NoServer, or what the connection says. */
 export async function exchange(socketPath: string, ask: Ask): Promise<Reply> {
   const socket = await open(socketPath);
-  const body = ask.json === undefined ? undefined : Buffer.from(JSON.stringify(ask.json));
-  socket.write(headOf(ask, body));
-  if (body !== undefined) socket.write(body);
+  const body = ask.json === undefined ? undefined : JSON.stringify(ask.json);
+  socket.write(headOf(ask, body) + (body ?? ''));
   if (ask.upload !== undefined) void upload(socket, ask.upload);
   const bytes = makeBytes(socket);
   const { status, headers } = await readHead(bytes);
@@ -74,13 +73,13 @@ export async function canConnect(path: string): Promise<boolean> {
   }
 }
 
-function headOf(ask: Ask, body: Buffer | undefined): string {
+function headOf(ask: Ask, body: string | undefined): string {
   const lines = [`${ask.method} ${ask.path} HTTP/1.1`, 'Host: berth'];
   if (ask.hijack === true) lines.push('Connection: Upgrade', 'Upgrade: tcp');
   else lines.push('Connection: close');
   if (body !== undefined) lines.push('Content-Type: application/json');
   if (ask.upload !== undefined) lines.push('Content-Type: application/x-tar', 'Transfer-Encoding: chunked');
-  else if (ask.method === 'POST') lines.push(`Content-Length: ${body?.length ?? 0}`);
+  else if (ask.method === 'POST') lines.push(`Content-Length: ${Buffer.byteLength(body ?? '')}`);
   for (const [name, value] of Object.entries(ask.headers ?? {})) lines.push(`${name}: ${value}`);
   return `${lines.join('\r\n')}\r\n\r\n`;
 }

@@ -1,0 +1,52 @@
+// Where an instance's processes meet, and whether they live: what every command looks at, in a module that loads nothing heavy.
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Place } from './session.ts';
+
+export type InstancePaths = {
+  readonly run: string;
+  readonly helper: string;
+  readonly lane: string;
+  readonly ready: string;
+  readonly log: string;
+};
+
+/** Where an instance's processes meet. Source: ARCHITECTURE.md, "Paths". */
+export function pathsOf(place: Pick<Place, 'stateDir'>): InstancePaths {
+  const run = place.stateDir === undefined ? '/run/berth' : join(place.stateDir, 'run');
+  const log = place.stateDir === undefined ? '/var/log/berth' : join(place.stateDir, 'log');
+  return { run, helper: join(run, 'helper.sock'), lane: join(run, 'lane.sock'), ready: join(run, 'helper.json'), log };
+}
+
+/** What the helper says of itself once it serves. */
+export type Ready = {
+  readonly helper?: number;
+  readonly keeper?: number;
+  readonly version?: string;
+  readonly slot?: number;
+};
+
+/** Reads the ready file; undefined when there is none or it is half written. */
+export function readReady(path: string): Ready | undefined {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as Ready;
+  } catch (error) {
+    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/** Whether the process runs; one that only waits for its parent to notice its end does not. Source: man 5 proc_pid_stat, field 3. */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+  } catch {
+    return false;
+  }
+}
+
+/** Whether the helper is started without us: its keeper does that, and of one whose keeper died the helper becomes the keeper. */
+export function isComingBack({ ready }: InstancePaths): boolean {
+  const { keeper, helper } = readReady(ready) ?? {};
+  return [keeper, helper].some((pid) => pid !== undefined && isAlive(pid));
+}
