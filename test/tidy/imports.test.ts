@@ -8,8 +8,6 @@ const PURE = ['core/base', 'core/spec', 'core/plan', 'proto/abi', 'proto/policy'
 const NPM: Record<string, string[]> = {
   koffi: ['core/sys', 'helper/sys'],
   '@grpc/grpc-js': ['core/link', 'core/rpc', 'helper/serve', 'core/daemon'],
-  '@grpc/reflection': ['core/rpc'],
-  'grpc-health-check': ['core/rpc'],
   '@bufbuild/protobuf': ['proto/gen', 'core/link', 'helper/decode', 'proto/sign'],
   yaml: ['core/spec', 'core/cli'],
 };
