@@ -8,7 +8,8 @@ import type { Answer, Call } from './call.ts';
 import { sizeOf } from './containers.ts';
 import { streamType } from './frames.ts';
 
-const EXIT_WAIT_MS = 1000;
+/** For a program that goes on after it has closed its streams, and for one that is gone, but nobody has told its code: a helper that was killed is to come back first. */
+const EXIT_WAIT_MS = { goesOn: 1000, gone: 15_000 };
 
 /** `POST /containers/NAME/exec`. */
 export async function createExec(call: Call): Promise<Answer> {
@@ -55,8 +56,18 @@ function untilEnded(call: Call, output: AsyncIterable<Chunk>): AsyncIterable<Chu
 }
 
 async function exitKnown(call: Call): Promise<void> {
-  for (const deadline = Date.now() + EXIT_WAIT_MS; Date.now() < deadline; await sleep(1)) {
-    if (!(await call.engine.exec.inspect(call.name)).Running) return;
+  for (const from = Date.now(); ; await sleep(1)) {
+    const { Running, Pid } = await call.engine.exec.inspect(call.name);
+    if (!Running || Date.now() - from > (isGone(Pid) ? EXIT_WAIT_MS.gone : EXIT_WAIT_MS.goesOn)) return;
+  }
+}
+
+function isGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return pid === 0;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'; // else it is somebody else's, and there
   }
 }
 

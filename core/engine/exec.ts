@@ -33,8 +33,8 @@ const REMEMBERED_MS = 5 * 60_000;
 
 export type ExecTable = {
   readonly verbs: Execs;
-  /** The helper says that one has ended. */
-  readonly ended: (id: string, exit: Exit) => void;
+  /** The helper says that one has ended; it is told to forget it as soon as its output is in our hands. */
+  readonly ended: (name: { readonly container: string; readonly exec: string }, exit: Exit) => void;
   readonly has: (id: string) => boolean;
   /** Reads the output of one that has no client. */
   readonly drain: (given: Given) => void;
@@ -50,7 +50,6 @@ export function makeExecs(context: Context): ExecTable {
     return entry;
   };
   const ended = (entry: ExecEntry, exit: Exit): void => {
-    if (entry.state.kind === 'starting') entry.earlyExit = exit;
     if (entry.state.kind !== 'running') return;
     entry.state.streams.exited();
     entry.state = { kind: 'exited', code: exit.code };
@@ -79,6 +78,8 @@ export function makeExecs(context: Context): ExecTable {
       entry.state = { kind: 'exited', code: codeOf(error) };
       forgetLater(entry);
       throw error instanceof BerthError ? spoken(error, entry.body.Cmd?.[0] ?? '') : error;
+    } finally {
+      if (entry.earlyExit !== undefined) tellForgotten(context, { container: entry.container.record.id, exec: id });
     }
   };
   return {
@@ -102,13 +103,26 @@ export function makeExecs(context: Context): ExecTable {
         if (terminal !== undefined) setWindowSize(terminal, columns, rows);
       },
     },
-    ended: (id, exit) => {
-      const entry = execs.get(id);
+    ended: (name, exit) => {
+      const entry = execs.get(name.exec);
+      if (entry?.state.kind === 'starting') {
+        entry.earlyExit = exit;
+        return;
+      }
       if (entry !== undefined) ended(entry, exit);
+      tellForgotten(context, name);
     },
     has: (id) => execs.has(id),
     drain: (given) => execStreams(given).discard(),
   };
+}
+
+/** The helper need not remember an exec's exit any longer. That it cannot be told is no loss. */
+function tellForgotten(context: Context, name: { readonly container: string; readonly exec: string }): void {
+  context.link.send({ $case: 'forget', value: name }).catch((error: unknown) => {
+    if (!isStateRefusal(error))
+      context.log(`exec ${name.exec}: ${error instanceof Error ? error.message : String(error)}`);
+  });
 }
 
 function words(body: ExecCreateBody): string {

@@ -57,19 +57,11 @@ export function makeWatcher(world: () => World, settled: () => void): Watcher {
 function told(world: World, { container: id, exec }: Exited, exit: Exit): void {
   const { context, execs } = world;
   if (exec !== '') {
-    execs.ended(exec, exit);
-    forget(context, id, exec);
+    execs.ended({ container: id, exec }, exit);
     return;
   }
   const container = context.containers.get(asContainerId(id) ?? ('' as never));
   if (container !== undefined) processEnded(context, container, exit);
-}
-
-/** The helper need not remember an exec's exit any longer. That it cannot be told is no loss. */
-function forget(context: Context, container: string, exec: string): void {
-  context.link.send({ $case: 'forget', value: { container, exec } }).catch((error: unknown) => {
-    if (!isStateRefusal(error)) context.log(`exec ${exec}: ${error instanceof Error ? error.message : String(error)}`);
-  });
 }
 
 function noteOutOfMemory(context: Context, id: string): void {
@@ -225,8 +217,7 @@ function adoptOrphan(context: Context, snapshot: Snapshot): void {
 function reconcileExec({ context, execs }: World, snapshot: Snapshot, exitOf: ReadExit): void {
   const { container, exec } = snapshot;
   if (snapshot.state === State.STATE_EXITED) {
-    if (snapshot.exited !== undefined) execs.ended(exec, exitOf(snapshot.exited));
-    forget(context, container, exec);
+    if (snapshot.exited !== undefined) execs.ended({ container, exec }, exitOf(snapshot.exited));
   } else if (!execs.has(exec)) {
     context.link
       .send({ $case: 'attach', value: { container, exec } }, { wantFds: true })

@@ -8,7 +8,7 @@ import { asContainerId, asDigest, type ContainerId, type Digest } from '../../..
 import { type ContainerRecord, makeContainer } from '../../../core/engine/container.ts';
 import { makeContainers } from '../../../core/engine/containers.ts';
 import { type Context, flush } from '../../../core/engine/context.ts';
-import type { Containers, EngineEvent } from '../../../core/engine/engine.ts';
+import type { Containers, EngineEvent, Execs } from '../../../core/engine/engine.ts';
 import { makeEvents } from '../../../core/engine/events.ts';
 import { makeExecs } from '../../../core/engine/exec.ts';
 import { mergedConfig } from '../../../core/engine/config.ts';
@@ -36,6 +36,7 @@ export type FakeProcess = {
 export type FakeEngine = {
   readonly context: Context;
   readonly containers: Containers;
+  readonly execs: Execs;
   readonly sent: Verb[];
   readonly processes: Map<string, FakeProcess>;
   readonly events: string[];
@@ -93,6 +94,7 @@ export function fakeEngine(): FakeEngine {
   return {
     context,
     containers: makeContainers(context),
+    execs: execs.verbs,
     sent,
     processes,
     events: names,
