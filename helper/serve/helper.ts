@@ -11,6 +11,7 @@ import { watchPidfd } from '../sys/descriptors.ts';
 import { prctl } from '../sys/processes.ts';
 import { openExits } from '../watch/exits.ts';
 import { newHub } from '../watch/hub.ts';
+import { collectWhenIdle } from './idle.ts';
 import { newHello, VERSION } from './hello.ts';
 import { newLanes } from './lane.ts';
 import { listen, newGrpc } from './listen.ts';
@@ -26,6 +27,7 @@ export type Start = { readonly slotKept: number; readonly asKeeper: Omit<Becomin
 /** Runs until it is asked to stop or becomes the keeper. */
 export async function runHelper({ paths }: Options, start: Start): Promise<void> {
   prctl(PR_SET_DUMPABLE, 0);
+  collectWhenIdle();
   const keeper = connectKeeper(keptByKeeper(process.ppid));
   const slotFd = keeper.fetch(start.slotKept);
   const slot = Number(readText(paths.slot));
