@@ -1,5 +1,6 @@
 // Files of the helper's own state. All lie beneath directories of root's, 0700, that no container and no user can write to; names come from
 // checked ids and digests. What must survive a power failure is written beside, synced and renamed.
+import { randomBytes } from 'node:crypto';
 import {
   closeSync,
   fsyncSync,
@@ -62,11 +63,47 @@ export function syncPath(path: string): void {
   }
 }
 
+const DEEP = 2000;
+const RECURSIVE = { recursive: true, force: true } as const;
+
+/** Removes a tree that nobody writes to any more. Links are removed, never followed. */
 export function removeTree(path: string): void {
-  rmSync(path, { recursive: true, force: true });
+  while (!withoutDepth(path, () => rmSync(path, RECURSIVE)));
 }
 
-/** The same without keeping everybody waiting. Links are removed, never followed; nobody can write to the tree any more. */
+/** The same without keeping everybody waiting. */
 export async function removeBigTree(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true });
+  for (;;) {
+    const removed = await rm(path, RECURSIVE).then(
+      () => () => {},
+      (error: unknown) => () => {
+        throw error;
+      },
+    );
+    if (withoutDepth(path, removed)) return;
+  }
+}
+
+/** A container can make directories deeper than any path is long; one of them is then brought to the top, to try again. */
+function withoutDepth(path: string, remove: () => void): boolean {
+  try {
+    remove();
+    return true;
+  } catch (error) {
+    if ((error as { code?: string }).code !== 'ENAMETOOLONG') throw error;
+    const deep = findDeep(path);
+    if (deep === undefined) throw error;
+    renameSync(deep, `${path}/${randomBytes(8).toString('hex')}`);
+    return false;
+  }
+}
+
+function findDeep(top: string): string | undefined {
+  const waiting = [top];
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    if (path.length > DEEP) return path;
+    const inside = readdirSync(path, { withFileTypes: true });
+    for (const entry of inside) if (entry.isDirectory()) waiting.push(`${path}/${entry.name}`);
+  }
+  return undefined;
 }

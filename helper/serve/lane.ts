@@ -9,6 +9,7 @@ const TICKET_BYTES = 16;
 const LANES_MAX = 8;
 const WAITING_MAX = 64;
 const FDS_PER_MESSAGE = 200;
+const FDS_WAITING_MAX = 2048;
 
 type Lane = { readonly fd: number; readonly socket: Socket; readonly waiting: Map<string, number[]> };
 /** A ticket that arrived: what came with it, and the way back. */
@@ -66,7 +67,9 @@ function drain(lane: Lane): boolean {
       const message = receiveDescriptors(lane.fd, TICKET_BYTES);
       if (message === undefined) return true;
       const key = message.bytes.toString('hex');
-      const broken = message.bytes.length !== TICKET_BYTES || lane.waiting.has(key) || lane.waiting.size >= WAITING_MAX;
+      const waiting = [...lane.waiting.values()].reduce((sum, fds) => sum + fds.length, message.descriptors.length);
+      const tooMany = lane.waiting.size >= WAITING_MAX || waiting > FDS_WAITING_MAX;
+      const broken = message.bytes.length !== TICKET_BYTES || lane.waiting.has(key) || tooMany;
       if (!broken) lane.waiting.set(key, message.descriptors);
       else for (const fd of message.descriptors) closeSync(fd);
       if (broken) return false;

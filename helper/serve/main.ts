@@ -1,5 +1,6 @@
 // The helper's program. Started by `berth system up` (or by hand) it becomes the keeper, which starts it again with --kept: that one is the helper.
-import { rmSync } from 'node:fs';
+import { lstatSync, rmSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
 import { becomeKeeper } from '../launch/keeper.ts';
 import { makeDirectory } from '../ops/files.ts';
@@ -19,6 +20,7 @@ function bootstrap(options: Options): never {
   checkNamespaces(uid === 0 ? CLONE_NEWNS : CLONE_NEWUSER | CLONE_NEWNS);
   if (uid !== 0) enterUserNamespace(uid, gid);
   const rootless = outsideIds() !== undefined;
+  if (options.stateDir !== undefined && !rootless) checkOwners(options.stateDir);
   for (const path of [paths.run, paths.users]) makeDirectory(path, 0o755);
   for (const path of [paths.helper, paths.audit]) makeDirectory(path);
   makeDirectory(paths.etc, 0o755);
@@ -29,6 +31,19 @@ function bootstrap(options: Options): never {
     exits: openExits(`${paths.helper}/exits`).fd,
     held: new Map([[SLOT_KEPT, fd]]),
   });
+}
+
+/** Root writes there by path: whoever could rename or replace a directory on the way would choose where. Throws with one line naming it. */
+function checkOwners(stateDir: string): void {
+  for (let path = stateDir; ; path = dirname(path)) {
+    const stat = lstatSync(path, { throwIfNoEntry: false });
+    const safe =
+      stat === undefined ||
+      (stat.uid === 0 && ((stat.mode & 0o022) === 0 || (path !== stateDir && (stat.mode & 0o1000) !== 0)));
+    if (!safe || stat?.isSymbolicLink())
+      throw new Error(`--state-dir ${stateDir}: ${path} must be a directory of root's that nobody else can write to`);
+    if (path === '/') return;
+  }
 }
 
 function asKeeper(options: Options) {

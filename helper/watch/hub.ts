@@ -12,11 +12,18 @@ export type Hub = {
   readonly close: () => void;
 };
 
+const LISTENERS_MAX = 16;
+
 export function newHub(): Hub {
   const listeners = new Map<string, Set<Listener>>();
   return {
     listen(principal, listener) {
       const own = listeners.get(principal) ?? new Set();
+      const [oldest] = own;
+      if (own.size >= LISTENERS_MAX && oldest !== undefined) {
+        own.delete(oldest);
+        oldest.end();
+      }
       listeners.set(principal, own.add(listener));
       return () => own.delete(listener);
     },

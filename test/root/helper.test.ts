@@ -318,6 +318,15 @@ suite('helper', [root, tool('busybox', 'busybox-static')], () => {
     });
   });
 
+  test('a container that made directories deeper than any path is removed', async () => {
+    const launch = shell(
+      `i=0; n=${'d'.repeat(200)}; while [ $i -lt 60 ]; do mkdir $n && cd -P $n; i=$((i+1)); done; echo $i`,
+    );
+    const { text } = await run(launch);
+    expect(text).toBe('60\n');
+    expect(existsSync(join(helper.directory, 'lib/helper/containers', launch.id))).toBe(false);
+  });
+
   test('a directory of the user is a root', async () => {
     const tree = join(scratch, 'tree');
     makeTree(tree);
