@@ -1,7 +1,17 @@
 // Merged images: one read-only file system of all layers of an image, made once and shared by all who have a right to every one of its layers. Only
 // files that our own worker wrote into files of ours are mounted, with as many tars as layers and of the sizes their indexes were made for, in a
 // mount namespace that only programs of the launcher enter. Where the kernel mounts no EROFS from files, the same layers lie unpacked.
-import { closeSync, constants, mkdirSync, openSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { MOUNT_ATTR_IDMAP } from '../../proto/abi/mount.ts';
 import { ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
 import { attachImage, detachImage, newUserNamespace } from '../launch/namespaces.ts';
@@ -10,7 +20,7 @@ import { cloneMount, mountSetattr, openat2 } from '../sys/files.ts';
 import { BLOCK_IDS } from './blocks.ts';
 import { Failed } from './failed.ts';
 import { list, makeDirectory, readText, removeBigTree, removeTree, syncPath } from './files.ts';
-import { imageName, type LayerStore, newFile, syncAndClose } from './layers.ts';
+import { imageName, type LayerStore, newFile } from './layers.ts';
 import type { Worker } from './worker.ts';
 
 const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
@@ -109,7 +119,7 @@ async function make(parts: ImageParts, layers: readonly string[], directory: str
   const reader = (diffId: string, file: string): number =>
     open.adopt(openSync(`${parts.layers.directory(diffId)}/${file}`, 'r'), closeSync);
   const indexes = bottomFirst.map((diffId) => reader(diffId, 'index'));
-  const index = newFile(`${temporary}/index`);
+  const index = open.adopt(newFile(`${temporary}/index`), closeSync);
   const unpack = parts.form === ImageForm.IMAGE_FORM_UNPACKED;
   try {
     const out = unpack ? openTree(parts, `${temporary}/tree`) : newFile(`${temporary}/image`);
@@ -125,7 +135,7 @@ async function make(parts: ImageParts, layers: readonly string[], directory: str
     });
     if (!unpack && statSync(`${temporary}/image`).size !== result.imageBytes)
       throw new Failed('merge image', 'the image is not as long as the worker says');
-    syncAndClose(index);
+    fsyncSync(index);
     const { highestUid, highestGid, indexBytes } = result;
     const facts = { layers, highestUid, highestGid, indexBytes, form: parts.form };
     writeFileSync(`${temporary}/facts`, JSON.stringify(facts), { flush: true });

@@ -1,10 +1,10 @@
 // Takes in a layer. Its bytes come from anybody, so they go through the worker into new files of ours; what the worker says of them counts only after
 // a second worker, which parses nothing, has found the tar's digest to be the one asked for, and no process that could write to it is left.
-import { closeSync, openSync, statSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, statSync } from 'node:fs';
 import type { ImportLayer, LayerImported } from '../../proto/gen/berth/helper/v1/request.ts';
 import { Failed } from './failed.ts';
 import { removeTree } from './files.ts';
-import { newFile, syncAndClose } from './layers.ts';
+import { newFile } from './layers.ts';
 import type { Order, World } from './order.ts';
 import type { WorkerResult } from './worker.ts';
 
@@ -33,14 +33,15 @@ export async function importLayer(world: World, { verb, owner, fds }: Order<Impo
 }
 
 async function parse(world: World, job: { blob: number; temporary: string; bytesMax: number }): Promise<WorkerResult> {
-  const [tar, index] = [newFile(`${job.temporary}/tar`), newFile(`${job.temporary}/index`)];
+  using open = new DisposableStack();
+  const files = ['tar', 'index'].map((name) => open.adopt(newFile(`${job.temporary}/${name}`), closeSync));
   const result = await world.worker({
     mode: 'import',
     args: [String(job.bytesMax)],
-    descriptors: [job.blob, tar, index],
+    descriptors: [job.blob, ...files],
     bytesMax: job.bytesMax + INDEX_BYTES,
   });
-  for (const fd of [tar, index]) syncAndClose(fd);
+  for (const fd of files) fsyncSync(fd);
   return result;
 }
 

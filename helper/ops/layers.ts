@@ -1,7 +1,7 @@
 // The layer store: who may use which layer, and where its parts lie. A layer is used by digest only by a principal who delivered its bytes, all of
 // them, checked here against the digest: until then it is unknown to him, though it may be on disk for somebody else.
 import { createHash, randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { setImmutable } from './immutable.ts';
 import { list, makeDirectory, readText, removeTree, syncPath, writeDurably } from './files.ts';
 
@@ -107,10 +107,4 @@ export function imageName(layers: readonly string[], form: number): string {
 /** A new, empty file for a worker to fill. */
 export function newFile(path: string): number {
   return openSync(path, 'wx+', 0o600);
-}
-
-/** Makes sure of the bytes and closes. */
-export function syncAndClose(fd: number): void {
-  fsyncSync(fd);
-  closeSync(fd);
 }

@@ -7,6 +7,7 @@ import type { World } from '../ops/order.ts';
 import type { ContainerRecord, Exit, Run } from '../ops/records.ts';
 import type { Held } from '../ops/stdio.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
+import { exitedOf } from './snapshots.ts';
 import { hasEnded, whenExited } from '../watch/children.ts';
 import type { Exits } from '../watch/exits.ts';
 import type { Hub } from '../watch/hub.ts';
@@ -72,8 +73,8 @@ export function newLiving(parts: LivingParts): Living {
     if (world.records.find(record.principal, record.id) === record) world.records.save(record);
     if (exec === '') await removeCgroups(world.cgroups, record.id);
     if (outOfMemory) parts.hub.publish(record.principal, { $case: 'outOfMemory', value: { container: record.id } });
-    const exited = { container: record.id, exec, status, bootNs, outOfMemory };
-    parts.hub.publish(record.principal, { $case: 'exited', value: exited });
+    const value = exitedOf({ container: record.id, exec }, exit);
+    parts.hub.publish(record.principal, { $case: 'exited', value });
   };
   return {
     pidfdOf: (container, exec = '') => pidfds.get(keyOf(container, exec)),

@@ -11,24 +11,8 @@ export type Paths = {
 
 /** The paths of the system instance, or of the one beneath `stateDir`. */
 export function pathsOf(stateDir: string | undefined): Paths {
-  if (stateDir === undefined) {
-    const lib = '/var/lib/berth';
-    return {
-      run: '/run/berth',
-      users: `${lib}/users`,
-      helper: `${lib}/helper`,
-      etc: '/etc/berth',
-      audit: '/var/log/berth/audit',
-      slot: `${lib}/slot`,
-    };
-  }
-  const lib = `${stateDir}/lib`;
-  return {
-    run: `${stateDir}/run`,
-    users: `${lib}/users`,
-    helper: `${lib}/helper`,
-    etc: `${stateDir}/etc`,
-    audit: `${stateDir}/log/audit`,
-    slot: `${lib}/slot`,
-  };
+  const at = (part: string, ofSystem: string): string => (stateDir === undefined ? ofSystem : `${stateDir}/${part}`);
+  const lib = at('lib', '/var/lib/berth');
+  const [run, etc, audit] = [at('run', '/run/berth'), at('etc', '/etc/berth'), at('log/audit', '/var/log/berth/audit')];
+  return { run, etc, audit, users: `${lib}/users`, helper: `${lib}/helper`, slot: `${lib}/slot` };
 }

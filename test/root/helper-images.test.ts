@@ -4,7 +4,15 @@ import { gzipSync } from 'node:zlib';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
-import { type Client, importTar, launchOf, type PrivateHelper, readAll, startHelper } from '../kit/helper.ts';
+import {
+  type Client,
+  descriptorsOf,
+  importTar,
+  launchOf,
+  type PrivateHelper,
+  readAll,
+  startHelper,
+} from '../kit/helper.ts';
 import { busyboxTar } from '../kit/image.ts';
 import { root, suite, tool } from '../kit/need.ts';
 import { tarOf } from '../kit/tar.ts';
@@ -117,11 +125,14 @@ suite('helper images', [root, tool('busybox', 'busybox-static')], () => {
       { bytes: gzipSync(Buffer.alloc(10 << 20)), diffId: right, most: 1n << 20n },
       { bytes: tarOf([{ name: 'x'.repeat(5000), content: '' }]), diffId: wrong },
     ];
+    const { helper: pid } = helper.pids();
+    const before = descriptorsOf(pid).length;
     for (const one of cases)
       expect((await deliver(client, helper, one)).outcome, one.bytes.subarray(0, 8).toString()).toMatchObject({
         $case: 'failure',
       });
     expect([store(helper, 'layers'), store(helper, 'tmp')]).toEqual([[], []]);
+    expect(descriptorsOf(pid).length).toBe(before);
     expect((await deliver(client, helper, { bytes: gzipSync(top), diffId: right })).outcome).toMatchObject({
       $case: 'layerImported',
       value: { existed: false },
