@@ -264,9 +264,7 @@ function processesOf(slot: number, ours: readonly number[]): string[] {
       const uid = Number(field('Uid'));
       const isZombie = field('State') === 'Z';
       const isContained = uid >= first && uid < end && !isZombie;
-      return isContained || (isZombie && ours.includes(Number(field('PPid'))))
-        ? [field('Name')]
-        : [];
+      return isContained || (isZombie && ours.includes(Number(field('PPid')))) ? [field('Name')] : [];
     } catch {
       return []; // it has ended
     }

@@ -8,6 +8,7 @@ import {
   built,
   IMAGE,
   type Instance,
+  isAlive,
   type Leftovers,
   loadBusybox,
   publicFile,
@@ -71,7 +72,6 @@ suite('survival', [root, built, tool('busybox', 'busybox-static')], () => {
     await berth[Symbol.asyncDispose]();
   });
 
-  const inspect = (name: string, field: string): Promise<string> => berth.ok(['inspect', '-f', `{{.${field}}}`, name]);
   const stateOf = async (name: string): Promise<string> => {
     const { code, out } = await berth.run(['container', 'inspect', '-f', '{{.State.Status}}', name]);
     return code === 0 ? out.trim() : 'none';
@@ -82,7 +82,6 @@ suite('survival', [root, built, tool('busybox', 'busybox-static')], () => {
   const expectEnd = async (name: string, end: { code: number; out: string }): Promise<void> => {
     expect(await berth.ok(['wait', name])).toBe(String(end.code));
     expect((await berth.run(['logs', name])).out).toBe(end.out);
-    expect(await inspect(name, 'State.ExitCode')).toBe(String(end.code));
   };
 
   const SHORT = ['sh', '-c', 'echo begun; sleep 0.05; echo done; exit 7'];
@@ -211,7 +210,7 @@ suite('survival', [root, built, tool('busybox', 'busybox-static')], () => {
     const ran = await acting.ended;
     if (moment.kind === 'after') await berth.kill(victims);
     const disturbed = moment.kind === 'within' && victims.includes('engine');
-    if (!disturbed) expect(ran).toMatchObject(script.undisturbed);
+    if (!disturbed) expect(ran, JSON.stringify(ran)).toMatchObject(script.undisturbed);
     else if (ran.code !== 0 && ran.code !== script.undisturbed.code) expectSentence(ran);
     await script.finish(at.name, ran);
   };
@@ -220,19 +219,25 @@ suite('survival', [root, built, tool('busybox', 'busybox-static')], () => {
   const expectSentence = ({ err }: Ran): void => {
     expect(err.trim()).not.toBe('');
     expect(err).not.toMatch(/^\s+at /m);
-    expect(err.replace(/\n\nRun 'berth .*/s, '').trim().split('\n').length, err).toBe(1);
+    expect(
+      err
+        .replace(/\n\nRun 'berth .*/s, '')
+        .trim()
+        .split('\n').length,
+      err,
+    ).toBe(1);
   };
 
   const runVerb = async (verb: Verb): Promise<void> => {
     const script = scripts[verb];
     const tookMs = await measure(script, `${verb}-first`);
-    await berth.ok(['run', '-d', '--name', 'witness', '--cpus', '0.25', ...ROOMY, IMAGE, 'sh', '-c', COUNTING_ON]);
-    const pid = await inspect('witness', 'State.Pid');
+    await berth.ok(['run', '-d', '--name', 'witness', '--cpus', '0.15', ...ROOMY, IMAGE, 'sh', '-c', COUNTING_ON]);
+    const pid = Number(await berth.ok(['inspect', '-f', '{{.State.Pid}}', 'witness']));
     const before: Leftovers = berth.leftovers();
     for (const [i, point] of POINTS.filter((one) => one.verb === verb).entries()) {
       try {
         await runPoint(script, point, { name: `${verb}-${i}`, tookMs });
-        expect(await inspect('witness', 'State.Pid')).toBe(pid);
+        expect(isAlive(pid)).toBe(true);
         expect(await berth.ok(['ps', '-a', '--format', '{{.Names}}'])).toBe('witness');
         expect(await settled(berth, before)).toEqual([]);
       } catch (error) {
@@ -242,13 +247,14 @@ suite('survival', [root, built, tool('busybox', 'busybox-static')], () => {
       }
       done++;
     }
-    await berth.ok(['exec', 'witness', 'touch', '/stop']);
+    // Its code may be 137: the witness may end, and everything in it, before touch has.
+    await berth.run(['exec', 'witness', 'touch', '/stop']);
     expect(await berth.ok(['wait', 'witness'])).toBe('42');
     expect(expectCount(await berth.ok(['logs', 'witness']))).toBeGreaterThan(1000);
     await berth.ok(['rm', 'witness']);
   };
 
-  const limitMs = process.env['BERTH_LONG'] ? 900_000 : 60_000;
+  const limitMs = process.env['BERTH_LONG'] ? 1_800_000 : 120_000;
   for (const verb of VERBS) test(`${verb}: ${MOMENTS.length * VICTIMS.length} points`, () => runVerb(verb), limitMs);
 
   test('every point was run', () => {
