@@ -25,7 +25,7 @@ function vitest(folders, serial, report) {
     '--reporter=default',
     '--reporter=json',
     `--outputFile.json=${report}`,
-    ...present.map((f) => `${f}/`),
+    ...present.map((f) => (f.endsWith('.ts') ? f : `${f}/`)),
   ];
   const done = spawnSync(node, args, { cwd: root, env, stdio: 'inherit' });
   if (!existsSync(report)) return { passed: 0, failed: 1, skipped: 0 };
