@@ -1,7 +1,7 @@
 // What the helper knows of each container, on disk beside its files, so that the next helper knows it too. Written before a process is started
 // ("starting": whatever is found of it after a crash is removed) and after each change. Containers are looked up under their principal: one of
 // somebody else's and one that does not exist are the same answer.
-import { chownSync, mkdirSync } from 'node:fs';
+import { chownSync, mkdirSync, renameSync } from 'node:fs';
 import { list, makeDirectory, readText, removeBigTree, removeTree, syncPath, writeWhole } from './files.ts';
 
 /** How a process ended, as wait(2) tells it; nanoseconds of the boot clock as text, since JSON has no such numbers. */
@@ -47,14 +47,18 @@ export type Records = {
   readonly directory: (id: string) => string;
 };
 
-/** Reads all records beneath `root`. A directory without a whole record is a launch that never was: it is removed. */
+/** Reads all records beneath `root`. What has no whole record was damaged with the disk: it is put aside in `ROOT.lost`, for a person to look at. */
 export function openRecords(root: string): Records {
   makeDirectory(root);
+  const gone = `${root}.gone`; // being removed: one that is interrupted goes on at the next start
+  removeTree(gone);
+  makeDirectory(gone);
   const records = new Map<string, ContainerRecord>();
   for (const id of list(root)) {
     const record = parse(readText(`${root}/${id}/record.json`));
     if (record?.id === id) records.set(id, record);
-    else removeTree(`${root}/${id}`);
+    else if (list(`${root}/${id}`).length === 0) removeTree(`${root}/${id}`);
+    else renameSync(`${root}/${id}`, `${makeDirectory(`${root}.lost`)}/${id}.${process.pid}`);
   }
   return {
     all: () => [...records.values()],
@@ -67,7 +71,8 @@ export function openRecords(root: string): Records {
     },
     async remove(id) {
       records.delete(id);
-      await removeBigTree(`${root}/${id}`);
+      renameSync(`${root}/${id}`, `${gone}/${id}`);
+      await removeBigTree(`${gone}/${id}`);
       syncPath(root);
     },
     directory: (id) => `${root}/${id}`,

@@ -3,13 +3,14 @@
 // the helper waiting: its files are refused before they are asked anything.
 import { closeSync, fstatSync, readFileSync, readlinkSync, statfsSync } from 'node:fs';
 import type { SeenFile } from '../../proto/policy/seen.ts';
-import { O_PATH } from '../../proto/abi/fcntl.ts';
+import { F_GETFL, O_PATH } from '../../proto/abi/fcntl.ts';
+import { fcntl } from '../sys/descriptors.ts';
 import { openPath } from '../sys/files.ts';
 import { Failed } from './failed.ts';
 
 /** Facts of a passed descriptor. Throws Failed for what lies on FUSE or is not there any more. */
 export function seeFile(fd: number): SeenFile {
-  const mountId = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
+  const mountId = mountIdOf(fd);
   if (mountId === undefined) throw new Failed('look at descriptor', 'the kernel names no mount for it');
   const type = mountType(mountId);
   if (type?.startsWith('fuse'))
@@ -26,6 +27,22 @@ export function seeFile(fd: number): SeenFile {
     mode: Number(stat.mode),
     isDirectory: stat.isDirectory(),
   };
+}
+
+/**
+ * Whether it can be closed and left to a child without waiting for anybody: a place (O_PATH), a pipe, a file or directory of a mount of ours that is not
+ * FUSE's. Asks no other file system. Sockets, devices, what comes from another mount namespace: their sender may be the one who answers.
+ */
+export function isQuiet(fd: number): boolean {
+  if ((fcntl(fd, F_GETFL) & O_PATH) !== 0 || readlinkSync(`/proc/self/fd/${fd}`).startsWith('pipe:')) return true;
+  const type = mountType(mountIdOf(fd) ?? '');
+  if (type === undefined || type.startsWith('fuse')) return false;
+  const stat = fstatSync(fd);
+  return stat.isFile() || stat.isDirectory();
+}
+
+function mountIdOf(fd: number): string | undefined {
+  return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
 }
 
 /** The same file in our own mount namespace, which in a user namespace is a copy of the one it was opened in. Rootless: it is the user's own path. */

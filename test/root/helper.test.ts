@@ -223,6 +223,8 @@ suite('helper', [root, tool('busybox', 'busybox-static')], () => {
     const {
       fds: [out = -1],
     } = await start(launch);
+    let text = '';
+    for (; !text.includes(':memory:'); await sleep(2)) text += readNow(out);
     const file = (controller: string, name: string) =>
       readFileSync(join(group(controller, launch.id), name), 'utf8').trim();
     expect(file('memory', 'memory.limit_in_bytes')).toBe(String(64 << 20));
@@ -235,7 +237,7 @@ suite('helper', [root, tool('busybox', 'busybox-static')], () => {
     for (const controller of ['memory', 'cpu', 'pids', 'freezer'])
       expect(existsSync(group(controller, launch.id))).toBe(false);
     await remove(launch.id);
-    expect((await readAll(out)).split('\n').filter((line) => line.includes(':memory:'))).toEqual([
+    expect(text.split('\n').filter((line) => line.includes(':memory:'))).toEqual([
       expect.stringMatching(/:memory:\/$/),
     ]);
   });

@@ -1,0 +1,59 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { type ContainerRecord, openRecords } from '../../../helper/ops/records.ts';
+
+let top: string;
+let root: string;
+beforeEach(() => {
+  top = mkdtempSync(join(tmpdir(), 'berth-records-'));
+  root = join(top, 'containers');
+});
+afterEach(() => rmSync(top, { recursive: true }));
+
+const ID = 'a'.repeat(64);
+const record = (id: string, principal = 'ada'): ContainerRecord => ({
+  id,
+  principal,
+  firstId: 5,
+  blocks: 1,
+  namespaces: 0,
+  layers: [],
+  state: 'exited',
+  frozen: false,
+  execs: {},
+});
+
+test('a record is there for the next helper, under its principal only', () => {
+  openRecords(root).save(record(ID));
+  const next = openRecords(root);
+  expect(next.find('ada', ID)).toEqual(record(ID));
+  expect(next.find('bob', ID)).toBeUndefined();
+  expect([next.has(ID), next.has('b'.repeat(64))]).toEqual([true, false]);
+});
+
+test('a container that was removed is gone with its files, at once or at the next start', async () => {
+  const records = openRecords(root);
+  records.save(record(ID));
+  mkdirSync(join(root, ID, 'upper/deep'), { recursive: true });
+  await records.remove(ID);
+  expect([records.has(ID), readdirSync(root)]).toEqual([false, []]);
+  mkdirSync(join(`${root}.gone`, 'x/upper'), { recursive: true }); // as a helper leaves it that is killed meanwhile
+  openRecords(root);
+  expect(readdirSync(`${root}.gone`)).toEqual([]);
+});
+
+test.each([
+  ['cut off', '{"id":"a'],
+  ['empty', ''],
+  ['of another container', JSON.stringify(record('b'.repeat(64)))],
+])('a record that is %s does not cost the files', (_, text) => {
+  mkdirSync(join(root, ID, 'upper'), { recursive: true });
+  writeFileSync(join(root, ID, 'upper/work'), 'hours of it');
+  writeFileSync(join(root, ID, 'record.json'), text);
+  expect(openRecords(root).has(ID)).toBe(false);
+  const [lost = ''] = readdirSync(`${root}.lost`);
+  expect(existsSync(join(`${root}.lost`, lost, 'upper/work'))).toBe(true);
+  expect(readdirSync(root)).toEqual([]);
+});
