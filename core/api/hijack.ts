@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { BerthError } from '../base/errors.ts';
 import type { Attachment } from '../engine/engine.ts';
+import { isHungUp } from '../sys/socket.ts';
 import { HEADERS, type Log } from './answer.ts';
 import type { Answer } from './call.ts';
 import { onWire } from './frames.ts';
@@ -22,6 +23,7 @@ export async function runHijack(
   socket.write(head(status, { 'Content-Type': answer.type, ...upgrade, ...HEADERS }));
   const gone = once(socket, 'close').then(() => 'gone' as const);
   joinInput(socket, attachment);
+  endWithClient(socket);
   const end = await Promise.race([sendOutput(socket, attachment, gone), gone]).catch((error: unknown) => {
     more.log(`attach: ${error instanceof Error ? error.message : String(error)}`);
   });
@@ -48,6 +50,27 @@ function joinInput(socket: Duplex, attachment: Attachment): void {
   // The process may close its standard input or end at any time; what was still to be written is then nobody's.
   input.on('error', () => socket.resume());
   socket.pipe(input, { end: !attachment.tty });
+}
+
+const LOOK_MS = 2000;
+
+/**
+ * A client that sends nothing more may still read, so the end of its stream says nothing; and one that is gone is noticed by a write only, which a
+ * silent container never causes. So from the half close on it is looked at now and then.
+ */
+function endWithClient(socket: Duplex): void {
+  socket.once('end', () => {
+    const timer = setInterval(() => {
+      const fd = descriptorOf(socket);
+      if (fd >= 0 && isHungUp(fd)) socket.destroy();
+    }, LOOK_MS);
+    socket.once('close', () => clearInterval(timer));
+  });
+}
+
+/** The socket's descriptor; -1 when it is closed. Node has no public way to it. */
+export function descriptorOf(socket: Duplex): number {
+  return (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
 }
 
 async function sendOutput(socket: Duplex, attachment: Attachment, gone: Promise<'gone'>): Promise<'done' | 'gone'> {

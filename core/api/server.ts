@@ -10,7 +10,7 @@ import { peerOf } from '../sys/socket.ts';
 import { failureAnswer, HEADERS, type Log, sendAnswer } from './answer.ts';
 import type { Answer, Call } from './call.ts';
 import { onWire } from './frames.ts';
-import { head, runHijack, takeBody } from './hijack.ts';
+import { descriptorOf, head, runHijack, takeBody } from './hijack.ts';
 import { OLD_HIJACK, sniffConnection } from './old-hijack.ts';
 import { findRoute } from './routes.ts';
 
@@ -81,7 +81,7 @@ function guardConnections(http: Server, options: ApiOptions): ReadonlySet<Socket
 }
 
 function refusePeer(socket: Socket, uid: number): string | undefined {
-  const fd = (socket as unknown as { _handle: { fd: number } | null })._handle?.fd ?? -1;
+  const fd = descriptorOf(socket);
   if (fd < 0) return 'connection refused: it was gone before its peer was known';
   const peer = peerOf(fd);
   if (peer.uid === uid || peer.uid === 0) return undefined;

@@ -18,6 +18,7 @@ export const raw = {
   epollCreate1: libc.func('int epoll_create1(int flags)'),
   epollCtl: libc.func('int epoll_ctl(int epoll, int operation, int fd, const uint8_t *event)'),
   epollWait: libc.func('int epoll_wait(int epoll, uint8_t *events, int count, int timeoutMs)'),
+  poll: libc.func('int poll(uint8_t *fds, uint64_t count, int timeoutMs)'),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, uint8_t *value)'),
   flock: libc.func('int flock(int fd, int operation)'),
   setgroups: libc.func('int setgroups(uint64_t count, const uint32_t *groups)'),

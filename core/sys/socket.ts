@@ -1,4 +1,5 @@
 // Unix sockets on raw descriptors: what Node's net cannot do is to pass descriptors and to ask who the peer is.
+import { POLLHUP } from '../../proto/abi/poll.ts';
 import {
   AF_UNIX,
   MSG_CMSG_CLOEXEC,
@@ -48,6 +49,14 @@ export function peerOf(fd: number): Peer {
   const length = Buffer.from([value.length, 0, 0, 0]);
   checked('getsockopt', 'SO_PEERCRED', raw.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length));
   return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
+}
+
+/** Whether the other end is closed for good, not only for writing: that, a stream's end does not tell. Does not wait. */
+export function isHungUp(fd: number): boolean {
+  const asked = Buffer.alloc(8);
+  asked.writeInt32LE(fd, 0);
+  checked('poll', `descriptor ${fd}`, raw.poll(asked, 1, 0));
+  return (asked.readInt16LE(6) & POLLHUP) !== 0;
 }
 
 function header(data: Uint8Array, control: Uint8Array): { message: Buffer; vector: Buffer } {

@@ -260,6 +260,23 @@ test('a tty is raw, its half close is not the end of input, and newer clients le
   expect(framed).toMatch(/vnd\.docker\.multiplexed-stream\r\n/);
 });
 
+test('a client that half-closed and then went away is noticed though the container is silent', async () => {
+  const id = await made(['sleep', '1000']);
+  await ask('POST', `/containers/${id}/start`);
+  const socket = connect({ path, allowHalfOpen: true });
+  socket.write(`POST /v1.41/containers/${id}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\n${UPGRADE}\r\n`);
+  await new Promise((resolve) => socket.once('data', resolve));
+  const before = engine.calls.filter((call) => call === 'detached').length;
+  socket.end();
+  await sleep(2500);
+  expect(engine.calls.filter((call) => call === 'detached').length).toBe(before);
+  socket.destroy();
+  for (let tries = 0; tries < 50 && engine.calls.filter((call) => call === 'detached').length === before; tries += 1)
+    await sleep(100);
+  expect(engine.calls.filter((call) => call === 'detached').length).toBe(before + 1);
+  await ask('DELETE', `/containers/${id}?force=1`);
+});
+
 test('attach to a stopped container and to a missing one is an answer, not a stream', async () => {
   const gone = await raw(`POST /containers/nope/attach?stream=1 HTTP/1.1\r\nHost: x\r\n${UPGRADE}\r\n`);
   expect(gone).toMatch(/^HTTP\/1\.1 404 [\s\S]*\{"message":"No such container: nope","code":"container_not_found"\}/);
