@@ -91,12 +91,23 @@ async function upload(socket: Socket, from: Readable): Promise<void> {
       if (!socket.writable) return;
       socket.write(`${piece.length.toString(16)}\r\n`);
       socket.write(piece);
-      if (!socket.write('\r\n')) await new Promise((resolve) => socket.once('drain', resolve).once('close', resolve));
+      if (!socket.write('\r\n')) await drained(socket);
     }
     socket.write('0\r\n\r\n');
   } catch (error) {
     socket.destroy(error instanceof Error ? error : new Error(String(error)));
   }
+}
+
+/** Resolves when more can be written, or never again. */
+async function drained(socket: Socket): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const wake = (): void => {
+      socket.off('drain', wake).off('close', wake);
+      resolve();
+    };
+    socket.on('drain', wake).on('close', wake);
+  });
 }
 
 /** What has arrived and not been taken yet. `more` waits for another piece; false at the end. */

@@ -20,12 +20,18 @@ export function openLogFile(path: string): LogFile {
         }
         size += writeSync(fd, bytes);
       } catch (error) {
-        // A full disk must not end the engine; who started it may still see the line.
-        process.stderr.write(
-          `berth engine: ${path}: ${error instanceof Error ? error.message : String(error)}: ${line}\n`,
-        );
+        tellStarter(`${path}: ${error instanceof Error ? error.message : String(error)}: ${line}`);
       }
     },
     close: () => closeSync(fd),
   };
+}
+
+/** On standard error, which may lie on the same disk: a full one must not end the engine. */
+export function tellStarter(line: string): void {
+  try {
+    writeSync(2, `berth engine: ${line}\n`);
+  } catch {
+    // there is no third place
+  }
 }

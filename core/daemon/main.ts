@@ -10,7 +10,7 @@ import { greet, type Place } from '../link/session.ts';
 import { serveRpc } from '../rpc/server.ts';
 import { peerOf } from '../sys/socket.ts';
 import { collectWhenIdle } from './idle.ts';
-import { type LogFile, openLogFile } from './log-file.ts';
+import { type LogFile, openLogFile, tellStarter } from './log-file.ts';
 import { type Options, type Paths, pathsOf, readOptions } from './options.ts';
 import { leaveRoot, type User } from './user.ts';
 
@@ -30,7 +30,7 @@ async function main(): Promise<void> {
   const log = openLogFile(join(paths.state, 'engine.log'));
   process.on('uncaughtException', (error) => {
     log.write(`bug: ${error.stack ?? error.message}`);
-    process.stderr.write(`berth engine: bug: ${error.stack ?? error.message}\n`);
+    tellStarter(`bug: ${error.stack ?? error.message}`);
     process.exit(70);
   });
   process.on('unhandledRejection', (error) =>

@@ -41,19 +41,22 @@ export function saveSoon(context: Context, container: Container, change: Partial
 }
 
 const SOON_MS = 20;
+/** What could not be written (the disk is full) is tried again so often. */
+const AGAIN_MS = 1000;
 
 /** Writes what saveSoon() left. */
 export function flush(context: Context): void {
   for (const container of [...context.unsaved]) {
     try {
       if (context.containers.get(container.record.id) === container) save(context, container, {});
+      context.unsaved.delete(container);
     } catch (error) {
       context.log(
         `container ${container.record.id}: its record cannot be written: ${error instanceof Error ? error.message : error}`,
       );
     }
-    context.unsaved.delete(container);
   }
+  if (context.unsaved.size > 0) setTimeout(() => flush(context), AGAIN_MS).unref();
 }
 
 /** The container a person names: full id, then name, then the beginning of an id. Throws container_not_found, bad_parameter where several begin so. */

@@ -4,7 +4,12 @@ import { constants } from 'node:os';
 import type { Failure, Reason } from '../../proto/gen/berth/helper/v1/request.ts';
 import { BerthError, type Code } from '../base/errors.ts';
 
-const NAMES = new Map(Object.entries(constants.errno).map(([name, value]) => [value, name]));
+// Of two names for a number the first: EAGAIN before EWOULDBLOCK.
+const NAMES = new Map(
+  Object.entries(constants.errno)
+    .map(([name, value]) => [value, name] as const)
+    .reverse(),
+);
 
 /** One line for one reason. */
 export function reasonText(reason: Reason): string {

@@ -1,7 +1,12 @@
 // What the kernel's refusal of a call becomes: which call, on what, and its number. The number is for the program, the sentence for the person.
 import { constants } from 'node:os';
 
-const NAMES = new Map(Object.entries(constants.errno).map(([name, number]) => [number, name]));
+// Of two names for a number the first: EAGAIN before EWOULDBLOCK.
+const NAMES = new Map(
+  Object.entries(constants.errno)
+    .map(([name, number]) => [number, name] as const)
+    .reverse(),
+);
 
 /** `ENOENT` for 2; a number that Node does not know as it is. */
 export function errnoName(errno: number): string {
