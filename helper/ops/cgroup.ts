@@ -1,16 +1,6 @@
 // A container's cgroups: made with all settings before a process enters, removed after the last one left. A hostile engine can name knobs of a
 // closed list and numbers that helper/decode has bounded; which file that is in is decided here, and the group's name is the container's id.
-import {
-  closeSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  writeFileSync,
-} from 'node:fs';
+import * as fs from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Knob, type Limits, ThrottleKind } from '../../proto/gen/berth/helper/v1/plan.ts';
@@ -59,7 +49,10 @@ const THROTTLE: Readonly<Record<number, { v1: string; v2: string }>> = {
 /** The container's groups for lowering; the descriptors close with `open`. */
 export function openGroups(host: CgroupHost, id: string, open: DisposableStack): Cgroups {
   const groups = host.parents.map((parent) => {
-    const directory = open.adopt(openSync(`${parent}/${id}`, constants.O_RDONLY | constants.O_DIRECTORY), closeSync);
+    const directory = open.adopt(
+      fs.openSync(`${parent}/${id}`, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY),
+      fs.closeSync,
+    );
     return { name: basename(dirname(parent)), directory };
   });
   const [first] = groups;
@@ -71,7 +64,7 @@ export function openGroups(host: CgroupHost, id: string, open: DisposableStack):
 export function makeCgroups(host: CgroupHost, { id, limits, devices }: CheckedLaunch): void {
   try {
     for (const parent of host.parents)
-      step('make cgroup', () => mkdirSync(`${parent}/${id}`, { recursive: true, mode: 0o755 }));
+      step('make cgroup', () => fs.mkdirSync(`${parent}/${id}`, { recursive: true, mode: 0o755 }));
     limitDevices(host, id, devices);
     applyLimits(host, id, limits);
   } catch (error) {
@@ -86,9 +79,9 @@ export function applyLimits(host: CgroupHost, id: string, limits: Limits): void 
     const parent = host.of.get(at.controller);
     if (parent === undefined)
       throw new Failed(`set ${at.file}`, `this host has no ${at.controller} cgroup controller that Berth can use`);
-    const other = at.else !== undefined && !existsSync(`${parent}/${id}/${at.file}`);
+    const other = at.else !== undefined && !fs.existsSync(`${parent}/${id}/${at.file}`);
     const file = other ? at.else : at.file;
-    step(`set ${file} to ${text}`, () => writeFileSync(`${parent}/${id}/${file}`, text));
+    step(`set ${file} to ${text}`, () => fs.writeFileSync(`${parent}/${id}/${file}`, text));
   };
   const values = new Map(limits.settings.map(({ knob, value }) => [knob as number, value]));
   const table = host.version === 2 ? V2 : V1;
@@ -169,8 +162,8 @@ export async function freeze(host: CgroupHost, id: string, frozen: boolean): Pro
   const { ask, tell, words, done } = freezerOf(host, id);
   for (let waitedMs = 0; waitedMs < 2000; waitedMs += 5) {
     // v1: a state of FREEZING may need to be asked again.
-    if (waitedMs === 0 || host.version === 1) step('freeze', () => writeFileSync(ask, words[Number(frozen)] ?? ''));
-    if (readFileSync(tell, 'utf8').includes(done[Number(frozen)] ?? '')) return;
+    if (waitedMs === 0 || host.version === 1) step('freeze', () => fs.writeFileSync(ask, words[Number(frozen)] ?? ''));
+    if (fs.readFileSync(tell, 'utf8').includes(done[Number(frozen)] ?? '')) return;
     await sleep(5);
   }
   throw new Failed(frozen ? 'freeze' : 'thaw', `${tell} did not tell "${done[Number(frozen)]}" within 2 seconds`);
@@ -199,7 +192,7 @@ export function killAll(host: CgroupHost, id: string): number {
 
 function tryWrite(path: string, text: string): boolean {
   try {
-    writeFileSync(path, text);
+    fs.writeFileSync(path, text);
     return true;
   } catch {
     return false; // cgroup.kill is there since 5.14
@@ -241,7 +234,7 @@ async function thaw(host: CgroupHost, id: string): Promise<void> {
 function tryRemove(group: string): boolean {
   for (const child of groupsIn(group)) tryRemove(`${group}/${child}`);
   try {
-    rmdirSync(group);
+    fs.rmdirSync(group);
     return true;
   } catch (error) {
     const { code } = error as { code?: string };
@@ -254,7 +247,7 @@ function tryRemove(group: string): boolean {
 /** Groups that the container made within its own. */
 function groupsIn(group: string): string[] {
   try {
-    return readdirSync(group, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+    return fs.readdirSync(group, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
   } catch (error) {
     if ((error as { code?: string }).code === 'ENOENT') return [];
     throw error;

@@ -2,14 +2,7 @@
 // process's own; it is asked afterwards whether it still lives, so that a pid that came again is never joined. All must belong to one user namespace,
 // or the container would get the rights of one over what belongs to another.
 import { closeSync, openSync } from 'node:fs';
-import {
-  CLONE_NEWCGROUP,
-  CLONE_NEWIPC,
-  CLONE_NEWNET,
-  CLONE_NEWPID,
-  CLONE_NEWUSER,
-  CLONE_NEWUTS,
-} from '../../proto/abi/sched.ts';
+import * as sched from '../../proto/abi/sched.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
 import { Failed } from './failed.ts';
@@ -17,12 +10,12 @@ import type { World } from './order.ts';
 import type { ContainerRecord } from './records.ts';
 
 const NAMES: ReadonlyMap<number, string> = new Map([
-  [CLONE_NEWUSER, 'user'],
-  [CLONE_NEWNET, 'net'],
-  [CLONE_NEWIPC, 'ipc'],
-  [CLONE_NEWPID, 'pid'],
-  [CLONE_NEWUTS, 'uts'],
-  [CLONE_NEWCGROUP, 'cgroup'],
+  [sched.CLONE_NEWUSER, 'user'],
+  [sched.CLONE_NEWNET, 'net'],
+  [sched.CLONE_NEWIPC, 'ipc'],
+  [sched.CLONE_NEWPID, 'pid'],
+  [sched.CLONE_NEWUTS, 'uts'],
+  [sched.CLONE_NEWCGROUP, 'cgroup'],
 ]);
 
 export type Place = { readonly firstId: number; readonly blocks: number; readonly namespaces: number };
@@ -31,14 +24,14 @@ export type Place = { readonly firstId: number; readonly blocks: number; readonl
 export function placeOf(world: World, verb: CheckedLaunch, principal: string): Place {
   const { unshare, join } = verb.namespaces;
   const own = Number(unshare);
-  if ((own & CLONE_NEWUSER) !== 0) return { firstId: 0, blocks: 0, namespaces: own };
+  if ((own & sched.CLONE_NEWUSER) !== 0) return { firstId: 0, blocks: 0, namespaces: own };
   const targets = join.map(({ namespace, container }) => ({
     bit: Number(namespace),
     of: target(world, principal, container),
   }));
-  const user = targets.find(({ bit }) => bit === CLONE_NEWUSER)?.of;
+  const user = targets.find(({ bit }) => bit === sched.CLONE_NEWUSER)?.of;
   const { firstId, blocks } = user ?? { firstId: 0, blocks: 0 };
-  const other = targets.find(({ bit, of }) => bit !== CLONE_NEWCGROUP && of.firstId !== firstId);
+  const other = targets.find(({ bit, of }) => bit !== sched.CLONE_NEWCGROUP && of.firstId !== firstId);
   if (other !== undefined) throw new Failed('join namespaces', `container ${other.of.id} has another user namespace`);
   const joined = targets.reduce((bits, { bit, of }) => bits | (bit & of.namespaces), 0);
   return { firstId, blocks, namespaces: own | joined };
@@ -68,7 +61,7 @@ export function joinedNamespaces(
   return verb.namespaces.join.flatMap(({ namespace, container }) => {
     const of = target(world, order.principal, container);
     const bit = Number(namespace);
-    if (bit === CLONE_NEWUSER || (of.namespaces & bit) === 0) return [];
+    if (bit === sched.CLONE_NEWUSER || (of.namespaces & bit) === 0) return [];
     return [{ bit, descriptor: order.open.adopt(openNamespace(world, of, bit), closeSync) }];
   });
 }
@@ -82,5 +75,7 @@ function target(world: World, principal: string, id: string): ContainerRecord {
 
 /** The user namespace a container lives in, by its own process; undefined for the host's. */
 export function openUserNamespace(world: World, record: ContainerRecord): number | undefined {
-  return (record.namespaces & CLONE_NEWUSER) === 0 ? undefined : openNamespace(world, record, CLONE_NEWUSER);
+  return (record.namespaces & sched.CLONE_NEWUSER) === 0
+    ? undefined
+    : openNamespace(world, record, sched.CLONE_NEWUSER);
 }

@@ -3,27 +3,9 @@
 // below, no capability but those that unpacking needs in that user namespace.
 import { F_DUPFD_CLOEXEC } from '../../proto/abi/fcntl.ts';
 import { MNT_DETACH, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.ts';
-import {
-  CLONE_NEWCGROUP,
-  CLONE_NEWIPC,
-  CLONE_NEWNET,
-  CLONE_NEWNS,
-  CLONE_NEWPID,
-  CLONE_NEWUSER,
-  CLONE_NEWUTS,
-} from '../../proto/abi/sched.ts';
+import * as sched from '../../proto/abi/sched.ts';
 import { S_IFREG } from '../../proto/abi/stat.ts';
-import {
-  SYS_dup3,
-  SYS_fchdir,
-  SYS_fcntl,
-  SYS_mkdirat,
-  SYS_mknodat,
-  SYS_pivot_root,
-  SYS_setns,
-  SYS_symlinkat,
-  SYS_umount2,
-} from '../../proto/abi/unistd.ts';
+import * as nr from '../../proto/abi/unistd.ts';
 import { Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { attach, attachAt, cloneMount, newFilesystem, openWithin, setAttributes } from '../lower/calls.ts';
@@ -33,7 +15,13 @@ import { becomeUser, lowerHardening, settleLimits } from '../lower/identity.ts';
 import { becomeRoot, cloneProcess, lowerUndumpable } from '../lower/namespaces.ts';
 import { createProgram, type Program } from '../lower/program.ts';
 
-const FLAGS = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+const FLAGS =
+  sched.CLONE_NEWNS |
+  sched.CLONE_NEWPID |
+  sched.CLONE_NEWNET |
+  sched.CLONE_NEWIPC |
+  sched.CLONE_NEWUTS |
+  sched.CLONE_NEWCGROUP;
 const READ_ONLY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 /** Descriptors are moved here first, so that none is overwritten on the way to its place. */
 const ABOVE = 4096;
@@ -69,20 +57,20 @@ export function lowerSandbox(sandbox: Sandbox, status: number): Program {
     step,
   });
   const clones = shown.map((one) => {
-    for (const parent of parents(one.path)) program.call(SYS_mkdirat, [root, parent, 0o755], { step, ignore: true });
+    for (const parent of parents(one.path)) program.call(nr.SYS_mkdirat, [root, parent, 0o755], { step, ignore: true });
     if (one.kind === 'link') {
-      program.call(SYS_symlinkat, [one.to, root, one.path], { step });
+      program.call(nr.SYS_symlinkat, [one.to, root, one.path], { step });
       return undefined;
     }
-    if (one.kind === 'directory') program.call(SYS_mkdirat, [root, one.path, 0o755], { step, ignore: true });
-    else program.call(SYS_mknodat, [root, one.path, S_IFREG | 0o444, 0], { step });
+    if (one.kind === 'directory') program.call(nr.SYS_mkdirat, [root, one.path, 0o755], { step, ignore: true });
+    else program.call(nr.SYS_mknodat, [root, one.path, S_IFREG | 0o444, 0], { step });
     const clone = cloneMount(program, { at: program.use(one.descriptor), step });
     setAttributes(program, clone, { set: READ_ONLY, step });
     return clone;
   });
-  program.call(SYS_setns, [program.use(machine.seedNamespace), CLONE_NEWNS], { step });
+  program.call(nr.SYS_setns, [program.use(machine.seedNamespace), sched.CLONE_NEWNS], { step });
   if (userNamespace !== undefined) {
-    program.call(SYS_setns, [program.use(userNamespace), CLONE_NEWUSER], { step });
+    program.call(nr.SYS_setns, [program.use(userNamespace), sched.CLONE_NEWUSER], { step });
     becomeRoot(program, false);
   }
   for (const fd of sandbox.descriptors) program.use(fd);
@@ -93,9 +81,9 @@ export function lowerSandbox(sandbox: Sandbox, status: number): Program {
     if (clone === undefined || path === undefined) continue;
     attach(program, clone, { target: openWithin(program, { at: root, path, step }), step });
   }
-  program.call(SYS_fchdir, [root], { step });
-  program.call(SYS_pivot_root, ['.', '.'], { step });
-  program.call(SYS_umount2, ['.', MNT_DETACH], { step });
+  program.call(nr.SYS_fchdir, [root], { step });
+  program.call(nr.SYS_pivot_root, ['.', '.'], { step });
+  program.call(nr.SYS_umount2, ['.', MNT_DETACH], { step });
   settleLimits(program, sandbox.process);
   placeDescriptors(program, sandbox.descriptors);
   becomeUser(program, sandbox.process, machine);
@@ -113,6 +101,8 @@ function parents(path: string): string[] {
 /** After settleLimits every descriptor closes on execution but those put in place here. */
 function placeDescriptors(program: Program, descriptors: readonly number[]): void {
   const step = 'pass the descriptors on';
-  const above = descriptors.map((fd) => program.call(SYS_fcntl, [program.use(fd), F_DUPFD_CLOEXEC, ABOVE], { step }));
-  for (const [i, fd] of above.entries()) program.call(SYS_dup3, [fd, i, 0], { step });
+  const above = descriptors.map((fd) =>
+    program.call(nr.SYS_fcntl, [program.use(fd), F_DUPFD_CLOEXEC, ABOVE], { step }),
+  );
+  for (const [i, fd] of above.entries()) program.call(nr.SYS_dup3, [fd, i, 0], { step });
 }
