@@ -50,6 +50,8 @@ export type LivingParts = {
   readonly log: (line: string) => void;
 };
 
+const AGAIN_MS = 1000;
+
 const keyOf = (container: string, exec: string): string => `${container} ${exec}`;
 
 export function newLiving(parts: LivingParts): Living {
@@ -64,13 +66,24 @@ export function newLiving(parts: LivingParts): Living {
     void settled.then(() => turns.get(container) === settled && turns.delete(container));
     return turn;
   };
+  /** On a full disk an end is told all the same: until there is room the file of exits has it. */
+  const saveOrLater = (record: ContainerRecord): void => {
+    const { records } = parts.world();
+    if (records.find(record.principal, record.id) !== record) return;
+    try {
+      records.save(record);
+    } catch (error) {
+      parts.log(`record of ${record.id}: ${error instanceof Error ? error.message : String(error)}`);
+      setTimeout(() => saveOrLater(record), AGAIN_MS).unref();
+    }
+  };
   const ended = async ({ record, exec, run }: Process, status: number, bootNs: bigint): Promise<void> => {
     const world = parts.world();
     const outOfMemory = exec === '' && oomKilled(world.cgroups, record.id);
     const exit: Exit = { status, bootNs: String(bootNs), outOfMemory };
     if (exec === '') Object.assign(record, { state: 'exited', frozen: false, run, exit });
     else if (record.execs[exec] !== undefined) record.execs[exec] = { run, exit };
-    if (world.records.find(record.principal, record.id) === record) world.records.save(record);
+    saveOrLater(record);
     if (exec === '') await removeCgroups(world.cgroups, record.id);
     if (outOfMemory) parts.hub.publish(record.principal, { $case: 'outOfMemory', value: { container: record.id } });
     const value = exitedOf({ container: record.id, exec }, exit);
