@@ -1,17 +1,7 @@
 // Merged images: one read-only file system of all layers of an image, made once and shared by all who have a right to every one of its layers. Only
 // files that our own worker wrote into files of ours are mounted, with as many tars as layers and of the sizes their indexes were made for, in a
 // mount namespace that only programs of the launcher enter. Where the kernel mounts no EROFS from files, the same layers lie unpacked.
-import {
-  closeSync,
-  constants,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import * as fs from 'node:fs';
 import { MOUNT_ATTR_IDMAP } from '../../proto/abi/mount.ts';
 import { ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
 import { attachImage, detachImage, newUserNamespace } from '../launch/namespaces.ts';
@@ -23,7 +13,7 @@ import { list, makeDirectory, readText, removeBigTree, removeTree, syncPath } fr
 import { imageName, type LayerStore, newFile } from './layers.ts';
 import type { Worker } from './worker.ts';
 
-const DIRECTORY = constants.O_RDONLY | constants.O_DIRECTORY;
+const DIRECTORY = fs.constants.O_RDONLY | fs.constants.O_DIRECTORY;
 
 export type ImageFacts = {
   readonly layers: readonly string[];
@@ -61,7 +51,7 @@ export function openImages(parts: ImageParts): Images {
   for (const name of list(images))
     if (readText(`${images}/${name}/facts`) === undefined) removeTree(`${images}/${name}`);
   const attached = new Map<string, Promise<void>>();
-  const directory = openSync(images, DIRECTORY);
+  const directory = fs.openSync(images, DIRECTORY);
   const merging = new Map<string, Promise<ImageFacts>>();
   const at = (name: string): string => `${images}/${name}`;
   const known = (name: string): ImageFacts | undefined =>
@@ -84,7 +74,7 @@ export function openImages(parts: ImageParts): Images {
       const name = imageName(layers, parts.form);
       const facts = known(name) ?? (await made(name, layers));
       makeDirectory(`${at(name)}/claims`);
-      writeFileSync(`${at(name)}/claims/${principal}`, '');
+      fs.writeFileSync(`${at(name)}/claims/${principal}`, '');
       if (facts.form === ImageForm.IMAGE_FORM_UNPACKED) {
         return { ...facts, root: { kind: 'unpacked', directory, names: [`${name}/tree`] } };
       }
@@ -97,12 +87,12 @@ export function openImages(parts: ImageParts): Images {
       return { ...facts, root: { kind: 'image', name } };
     },
     open: (layers) => [
-      openSync(`${at(imageName(layers, parts.form))}/index`, 'r'),
-      ...layers.map((layer) => openSync(`${parts.layers.directory(layer)}/tar`, 'r')),
+      fs.openSync(`${at(imageName(layers, parts.form))}/index`, 'r'),
+      ...layers.map((layer) => fs.openSync(`${parts.layers.directory(layer)}/tar`, 'r')),
     ],
     async drop(layers, principal) {
       const name = imageName(layers, parts.form);
-      rmSync(`${at(name)}/claims/${principal}`, { force: true });
+      fs.rmSync(`${at(name)}/claims/${principal}`, { force: true });
       if (list(`${at(name)}/claims`).length === 0) await free(name);
     },
     async dropLayer(diffId) {
@@ -117,13 +107,13 @@ async function make(parts: ImageParts, layers: readonly string[], directory: str
   const temporary = parts.layers.begin();
   const bottomFirst = layers.toReversed();
   const reader = (diffId: string, file: string): number =>
-    open.adopt(openSync(`${parts.layers.directory(diffId)}/${file}`, 'r'), closeSync);
+    open.adopt(fs.openSync(`${parts.layers.directory(diffId)}/${file}`, 'r'), fs.closeSync);
   const indexes = bottomFirst.map((diffId) => reader(diffId, 'index'));
-  const index = open.adopt(newFile(`${temporary}/index`), closeSync);
+  const index = open.adopt(newFile(`${temporary}/index`), fs.closeSync);
   const unpack = parts.form === ImageForm.IMAGE_FORM_UNPACKED;
   try {
     const out = unpack ? openTree(parts, `${temporary}/tree`) : newFile(`${temporary}/image`);
-    open.adopt(out, closeSync);
+    open.adopt(out, fs.closeSync);
     const job = unpack
       ? { mode: 'unpack' as const, args: [String(layers.length), parts.rootless ? 'rootless' : 'nodev'] }
       : { mode: 'merge' as const, args: [String(layers.length)] };
@@ -133,14 +123,14 @@ async function make(parts: ImageParts, layers: readonly string[], directory: str
       descriptors: [undefined, out, index, undefined, ...indexes, ...tars],
       bytesMax: 2 ** 43,
     });
-    if (!unpack && statSync(`${temporary}/image`).size !== result.imageBytes)
+    if (!unpack && fs.statSync(`${temporary}/image`).size !== result.imageBytes)
       throw new Failed('merge image', 'the image is not as long as the worker says');
-    fsyncSync(index);
+    fs.fsyncSync(index);
     const { highestUid, highestGid, indexBytes } = result;
     const facts = { layers, highestUid, highestGid, indexBytes, form: parts.form };
-    writeFileSync(`${temporary}/facts`, JSON.stringify(facts), { flush: true });
+    fs.writeFileSync(`${temporary}/facts`, JSON.stringify(facts), { flush: true });
     syncPath(temporary);
-    renameSync(temporary, directory);
+    fs.renameSync(temporary, directory);
     syncPath(`${directory}/..`);
     return facts;
   } catch (error) {
@@ -151,12 +141,12 @@ async function make(parts: ImageParts, layers: readonly string[], directory: str
 
 /** The unpacked tree's directory as the worker sees it: on disk are the image's own ids, to the worker they are its own. */
 function openTree(parts: ImageParts, path: string): number {
-  mkdirSync(path, { mode: 0o755 });
-  if (parts.rootless) return openSync(path, DIRECTORY);
+  fs.mkdirSync(path, { mode: 0o755 });
+  if (parts.rootless) return fs.openSync(path, DIRECTORY);
   using open = new DisposableStack();
   const map = [{ inside: 0, outside: parts.workerId, count: BLOCK_IDS }];
-  const users = open.adopt(newUserNamespace({ uids: map, gids: map }), closeSync);
-  const mount = open.adopt(cloneMount(open.adopt(openSync(path, DIRECTORY), closeSync), false), closeSync);
+  const users = open.adopt(newUserNamespace({ uids: map, gids: map }), fs.closeSync);
+  const mount = open.adopt(cloneMount(open.adopt(fs.openSync(path, DIRECTORY), fs.closeSync), false), fs.closeSync);
   mountSetattr(mount, MOUNT_ATTR_IDMAP, users);
   return openat2(mount, '.', { flags: DIRECTORY });
 }
@@ -169,7 +159,7 @@ async function attach(
 ): Promise<void> {
   const devices = layers.toReversed().map((layer) => `${parts.layers.directory(layer)}/tar`);
   for (const [i, layer] of layers.toReversed().entries()) {
-    const { size } = statSync(devices[i] ?? '');
+    const { size } = fs.statSync(devices[i] ?? '');
     const facts = parts.layers.facts(layer);
     if (size !== facts?.tarBytes)
       throw new Failed('mount the image', `the tar of layer ${layer} has ${size} bytes, not ${facts?.tarBytes}`);
