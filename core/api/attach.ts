@@ -11,5 +11,6 @@ export async function attachContainer(call: Call): Promise<Answer> {
     logs: isSet(call, 'logs'),
     stream: isSet(call, 'stream'),
   });
-  return { kind: 'hijack', attachment, type: streamType(attachment.tty, call.minor) };
+  const { tty } = attachment;
+  return { kind: 'hijack', tty, type: streamType(tty, call.minor), open: () => Promise.resolve(attachment) };
 }

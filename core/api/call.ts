@@ -24,8 +24,8 @@ export type Answer =
   | { kind: 'empty'; status: number }
   /** Chunks as they come; the head goes out before the first one. */
   | { kind: 'stream'; type: string; chunks: AsyncIterable<Uint8Array> }
-  /** The connection becomes the container's streams. `prelude`: what becomes true once the client has the head. */
-  | { kind: 'hijack'; attachment: Attachment; type: string };
+  /** The connection becomes the container's streams. `open` runs once the head is out: what it throws is told as output. */
+  | { kind: 'hijack'; tty: boolean; type: string; open: () => Promise<Attachment> };
 
 export type Handler = (call: Call) => Promise<Answer>;
 

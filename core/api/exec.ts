@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BerthError } from '../base/errors.ts';
 import type { Attachment, Chunk } from '../engine/engine.ts';
-import { errorText, execCreateBody, execStartBody, readBody } from '../spec/docker-api.ts';
+import { execCreateBody, execStartBody, readBody } from '../spec/docker-api.ts';
 import { readJson } from './body.ts';
 import type { Answer, Call } from './call.ts';
 import { sizeOf } from './containers.ts';
@@ -21,18 +21,30 @@ export async function createExec(call: Call): Promise<Answer> {
 
 /** `POST /exec/ID/start`: the connection becomes the exec's streams, or with Detach an empty answer. */
 export async function startExec(call: Call): Promise<Answer> {
-  const body = readBody(execStartBody, await readJson(call), 'exec start config');
+  const body = readBody(execStartBody, (await readJson(call)) ?? {}, 'exec start config');
   const [rows, columns] = body.ConsoleSize ?? [];
-  const { exec } = call.engine;
-  const attachment = await exec
-    .start(call.name, { detach: body.Detach, columns, rows })
-    .catch(async (error: unknown) => {
-      if (body.Detach || !isOfProgram(error)) throw error;
-      return failedAttachment(error, (await exec.inspect(call.name)).ProcessConfig.tty);
-    });
-  if (attachment === undefined) return { kind: 'empty', status: 200 };
-  const whole = { ...attachment, output: untilEnded(call, attachment.output) };
-  return { kind: 'hijack', attachment: whole, type: streamType(attachment.tty, call.minor) };
+  const start = (): Promise<Attachment | undefined> =>
+    call.engine.exec.start(call.name, { detach: body.Detach, columns, rows });
+  if (body.Detach) {
+    await start();
+    return { kind: 'empty', status: 200 };
+  }
+  // What cannot start at all is an answer with a status; the rest, a program that is not there, comes on the streams, as in Docker.
+  const begun = (await mayStart(call)) ? undefined : await start();
+  const { tty } = (await call.engine.exec.inspect(call.name)).ProcessConfig;
+  const open = async (): Promise<Attachment> => {
+    const attachment = begun ?? (await start());
+    if (attachment === undefined) throw new Error(`exec ${call.name} was started in the background`);
+    return { ...attachment, output: untilEnded(call, attachment.output) };
+  };
+  return { kind: 'hijack', tty, type: streamType(tty, call.minor), open };
+}
+
+/** Whether the exec is there and has not run, and its container runs. */
+async function mayStart(call: Call): Promise<boolean> {
+  const { Running, ExitCode, ContainerID } = await call.engine.exec.inspect(call.name);
+  const { State } = await call.engine.containers.inspect(ContainerID, { size: false });
+  return !Running && ExitCode === null && State.Running && !State.Paused;
 }
 
 /** Clients ask for the exit code as soon as the streams end: they end when it is known. A program that only closed its streams is not waited for long. */
@@ -69,19 +81,6 @@ function isGone(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'ESRCH'; // else it is somebody else's, and there
   }
-}
-
-/** Whether the exec was there and may start, but its program could not be executed. */
-function isOfProgram(error: unknown): error is BerthError {
-  return error instanceof BerthError && ['program_not_found', 'not_executable', 'launch_failed'].includes(error.code);
-}
-
-/** Clients read why a program did not start from its streams, and the code from inspect. Docker writes it as standard output; standard error is where people look. */
-function failedAttachment(error: BerthError, tty: boolean): Attachment {
-  async function* told(): AsyncGenerator<Chunk> {
-    yield { stream: 2, timeNs: 0n, bytes: Buffer.from(`${errorText(error)}\r\n`) };
-  }
-  return { tty, output: told(), input: undefined, close: () => undefined };
 }
 
 /** `GET /exec/ID/json`. */

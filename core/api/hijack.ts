@@ -2,26 +2,31 @@
 // older ones. Source: moby api/swagger.yaml, ContainerAttach, "Hijacking".
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BerthError } from '../base/errors.ts';
-import type { Attachment } from '../engine/engine.ts';
+import type { Attachment, Chunk } from '../engine/engine.ts';
 import { isHungUp } from '../sys/socket.ts';
-import { HEADERS, type Log } from './answer.ts';
+import { failureAnswer, HEADERS, type Log } from './answer.ts';
 import type { Answer } from './call.ts';
 import { onWire } from './frames.ts';
 
+/** docker-py (and docker-compose 1, made of it) reads the head through a buffer and the stream beneath it: what arrives in one piece with the head it loses. */
+const LOSES_FIRST_BYTES = /^docker-(sdk-python|py|compose)\//;
+/** Docker itself takes about so long to start an exec after the head. */
+const HOLD_MS = 50;
+
+export type HijackMore = { readonly upgraded: boolean; readonly agent: string | undefined; readonly log: Log };
+
 /** Writes the head of the answer and joins socket and attachment until the output ends or the client is gone. */
-export async function runHijack(
-  socket: Duplex,
-  answer: Answer & { kind: 'hijack' },
-  more: { upgraded: boolean; log: Log },
-): Promise<void> {
-  const { attachment } = answer;
+export async function runHijack(socket: Duplex, answer: Answer & { kind: 'hijack' }, more: HijackMore): Promise<void> {
   const status = more.upgraded ? '101 UPGRADED' : '200 OK';
   const upgrade: Record<string, string> = more.upgraded
     ? { Connection: 'Upgrade', Upgrade: 'tcp' }
     : { Connection: 'close' };
   socket.write(head(status, { 'Content-Type': answer.type, ...upgrade, ...HEADERS }));
   const gone = once(socket, 'close').then(() => 'gone' as const);
+  if (LOSES_FIRST_BYTES.test(more.agent ?? '')) await sleep(HOLD_MS);
+  const attachment = await answer.open().catch((error: unknown) => failedAttachment(error, answer.tty, more.log));
   joinInput(socket, attachment);
   endWithClient(socket);
   const end = await Promise.race([sendOutput(socket, attachment, gone), gone]).catch((error: unknown) => {
@@ -32,6 +37,15 @@ export async function runHijack(
   socket.end();
   // Whoever still writes to a container that has ended would keep the connection for ever.
   setTimeout(() => socket.destroy(), 5000).unref();
+}
+
+/** Clients read why a program did not start from its streams, and the code from inspect. Docker writes it as standard output; standard error is where people look. */
+export function failedAttachment(error: unknown, tty: boolean, log: Log): Attachment {
+  const { value } = failureAnswer(error, log);
+  async function* told(): AsyncGenerator<Chunk> {
+    yield { stream: 2, timeNs: 0n, bytes: Buffer.from(`${(value as { message: string }).message}\r\n`) };
+  }
+  return { tty, output: told(), input: undefined, close: () => undefined };
 }
 
 /** The text of an answer's head, for connections that are no longer node's. */

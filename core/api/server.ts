@@ -10,7 +10,7 @@ import { peerOf } from '../sys/socket.ts';
 import { failureAnswer, HEADERS, type Log, sendAnswer } from './answer.ts';
 import type { Answer, Call } from './call.ts';
 import { onWire } from './frames.ts';
-import { descriptorOf, head, runHijack, takeBody } from './hijack.ts';
+import { descriptorOf, failedAttachment, head, runHijack, takeBody } from './hijack.ts';
 import { OLD_HIJACK, sniffConnection } from './old-hijack.ts';
 import { findRoute } from './routes.ts';
 
@@ -91,7 +91,7 @@ function refusePeer(socket: Socket, uid: number): string | undefined {
 async function answerRequest(options: ApiOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   try {
     const answer = await runRoute(options, request, request);
-    await sendAnswer(response, answer.kind === 'hijack' ? oneWay(answer, response) : answer, options.log);
+    await sendAnswer(response, answer.kind === 'hijack' ? oneWay(answer, response, options.log) : answer, options.log);
   } catch (error) {
     if (response.headersSent) response.destroy();
     else await refuseRequest(options, { request, response, error });
@@ -117,12 +117,12 @@ async function refuseRequest(
 }
 
 /** An attach on a connection that cannot be taken over (it served other requests before): its output only. */
-function oneWay(answer: Answer & { kind: 'hijack' }, response: ServerResponse): Answer & { kind: 'stream' } {
-  const { attachment } = answer;
+function oneWay(answer: Answer & { kind: 'hijack' }, response: ServerResponse, log: Log): Answer & { kind: 'stream' } {
   response.shouldKeepAlive = false;
   response.useChunkedEncodingByDefault = false;
-  response.on('close', () => attachment.close());
   async function* bytes(): AsyncGenerator<Uint8Array> {
+    const attachment = await answer.open().catch((error: unknown) => failedAttachment(error, answer.tty, log));
+    response.on('close', () => attachment.close());
     for await (const chunk of attachment.output) yield onWire(chunk, attachment.tty);
   }
   return { kind: 'stream', type: answer.type, chunks: bytes() };
@@ -139,7 +139,10 @@ async function answerUpgrade(
     if (rest.length > 0) socket.unshift(rest);
     const answer = await runRoute(options, request, Readable.from(body.length > 0 ? [body] : []));
     if (answer.kind !== 'hijack') sendPlain(socket, answer);
-    else await runHijack(socket, answer, { upgraded: request.headers[OLD_HIJACK] === undefined, log: options.log });
+    else {
+      const { [OLD_HIJACK]: old, 'user-agent': agent } = request.headers;
+      await runHijack(socket, answer, { upgraded: old === undefined, agent, log: options.log });
+    }
   } catch (error) {
     sendPlain(socket, failureAnswer(error, options.log));
   }

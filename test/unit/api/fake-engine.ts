@@ -43,7 +43,10 @@ const NS = 1_000_000n;
 /** Makes the engine; `known` images exist from the start. */
 export function fakeEngine(known: readonly string[] = ['bb:1']): FakeEngine {
   const fakes = new Map<string, Fake>();
-  const execs = new Map<string, { fake: Fake; argv: readonly string[]; tty: boolean; code: number | null }>();
+  const execs = new Map<
+    string,
+    { fake: Fake; argv: readonly string[]; tty: boolean; code: number | null; started: boolean }
+  >();
   const images = new Set(known);
   const calls: string[] = [];
   const watchers = new Set<(event: EngineEvent) => void>();
@@ -214,12 +217,13 @@ export function fakeEngine(known: readonly string[] = ['bb:1']): FakeEngine {
     exec: {
       create: async (ref, body) => {
         const id = randomBytes(32).toString('hex');
-        execs.set(id, { fake: running(ref), argv: body.Cmd ?? [], tty: body.Tty, code: null });
+        execs.set(id, { fake: running(ref), argv: body.Cmd ?? [], tty: body.Tty, code: null, started: false });
         return { id };
       },
       start: async (id, { detach }) => {
         const exec = execs.get(id);
         if (exec === undefined) throw new BerthError('exec_not_found', `No such exec instance: ${id}`);
+        exec.started = true;
         const side: Pick<Fake, 'stdin' | 'printed' | 'listeners'> = {
           stdin: new PassThrough(),
           printed: [],
@@ -241,12 +245,19 @@ export function fakeEngine(known: readonly string[] = ['bb:1']): FakeEngine {
           close: () => undefined,
         };
       },
-      inspect: async (id) => ({
-        ...execInspect.zero(),
-        ID: id,
-        ExitCode: execs.get(id)?.code ?? null,
-        Running: execs.get(id)?.code === null,
-      }),
+      inspect: async (id) => {
+        const exec = execs.get(id);
+        if (exec === undefined) throw new BerthError('exec_not_found', `No such exec instance: ${id}`);
+        const zero = execInspect.zero();
+        return {
+          ...zero,
+          ID: id,
+          ExitCode: exec.code,
+          Running: exec.code === null && exec.started,
+          ContainerID: exec.fake.id,
+          ProcessConfig: { ...zero.ProcessConfig, tty: exec.tty },
+        };
+      },
       resize: async () => undefined,
     },
     images: {
