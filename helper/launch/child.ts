@@ -55,15 +55,16 @@ function createMemfd(name: string, executable: boolean): number {
 }
 
 // Memory of the child until it executes: struct clone_args, the pidfd, its program, a stack. One is enough, since the helper waits.
-const ARENA_BYTES = 65_536;
+export const ARENA_BYTES = 65_536;
 const PIDFD_AT = 128;
-const PROGRAM_AT = 256;
+export const PROGRAM_AT = 256;
 const STACK_BYTES = 4096;
 
+type Arena = ReturnType<typeof mapMemory>;
 type Launcher = {
   readonly fd: number;
   readonly clone: ReturnType<typeof cloneFunctionAt>;
-  readonly arena: ReturnType<typeof mapMemory>;
+  readonly arena: Arena;
 };
 let launcher: Launcher | undefined;
 
@@ -110,24 +111,31 @@ export function startChild(program: Program, { flags = 0, cgroup }: StartOptions
       base: Number(arena.address) + PROGRAM_AT,
       reportFrom: BEFORE_LAUNCHER,
     });
-    if (PROGRAM_AT + before.length > ARENA_BYTES - STACK_BYTES)
-      throw new SysError('clone3', 'too many descriptors', EINVAL);
-    arena.view.fill(0, 0, PROGRAM_AT);
-    arena.view.set(before, PROGRAM_AT);
-    const args = new BigUint64Array(sched.CLONE_ARGS_SIZE_VER2 / 8);
-    args[0] =
-      BigInt(sched.CLONE_VM | sched.CLONE_VFORK | sched.CLONE_PIDFD) | BigInt(flags >>> 0) | sched.CLONE_CLEAR_SIGHAND;
-    if (cgroup !== undefined) args[0] |= sched.CLONE_INTO_CGROUP;
-    args[1] = arena.address + BigInt(PIDFD_AT);
-    args[4] = BigInt(SIGCHLD); // also that of a later CLONE_PARENT child
-    args[5] = arena.address + BigInt(ARENA_BYTES - STACK_BYTES);
-    args[6] = BigInt(STACK_BYTES);
-    args[10] = BigInt(cgroup ?? 0);
-    arena.view.set(new Uint8Array(args.buffer));
-    const pid = Number(clone(arena.address, sched.CLONE_ARGS_SIZE_VER2, arena.address + BigInt(PROGRAM_AT)));
-    if (pid < 0) throw new SysError('clone3', 'a new process', -pid);
-    return { pid, pidfd: arena.view.readInt32LE(PIDFD_AT) };
+    return cloneWith(clone, { arena, bytes: before, flags: flags | sched.CLONE_VFORK, cgroup });
   } finally {
     closeSync(memfd);
   }
+}
+
+/** A child that shares our memory and runs the program in the arena; without CLONE_VFORK the arena is the child's until it has ended. */
+export function cloneWith(
+  clone: Launcher['clone'],
+  { arena, bytes, flags, cgroup }: { arena: Arena; bytes: Uint8Array; flags: number; cgroup?: number | undefined },
+): Child {
+  if (PROGRAM_AT + bytes.length > ARENA_BYTES - STACK_BYTES)
+    throw new SysError('clone3', 'too many descriptors', EINVAL);
+  arena.view.fill(0, 0, PROGRAM_AT);
+  arena.view.set(bytes, PROGRAM_AT);
+  const args = new BigUint64Array(sched.CLONE_ARGS_SIZE_VER2 / 8);
+  args[0] = BigInt(sched.CLONE_VM | sched.CLONE_PIDFD) | BigInt(flags >>> 0) | sched.CLONE_CLEAR_SIGHAND;
+  if (cgroup !== undefined) args[0] |= sched.CLONE_INTO_CGROUP;
+  args[1] = arena.address + BigInt(PIDFD_AT);
+  args[4] = BigInt(SIGCHLD); // also that of a later CLONE_PARENT child
+  args[5] = arena.address + BigInt(ARENA_BYTES - STACK_BYTES);
+  args[6] = BigInt(STACK_BYTES);
+  args[10] = BigInt(cgroup ?? 0);
+  arena.view.set(new Uint8Array(args.buffer));
+  const pid = Number(clone(arena.address, sched.CLONE_ARGS_SIZE_VER2, arena.address + BigInt(PROGRAM_AT)));
+  if (pid < 0) throw new SysError('clone3', 'a new process', -pid);
+  return { pid, pidfd: arena.view.readInt32LE(PIDFD_AT) };
 }

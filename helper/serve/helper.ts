@@ -50,8 +50,11 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
   const grpc = newGrpc();
   grpc.server.addService(RAW_SERVICE, handlers);
   const servers = [
-    await listen(join(paths.run, 'helper.sock'), grpc.inject),
-    await listen(join(paths.run, 'lane.sock'), ({ peer, fd, socket }) => lanes.add(peer.uid, fd, socket)),
+    await listen(join(paths.run, 'helper.sock'), { take: grpc.inject, descriptors: false }),
+    await listen(join(paths.run, 'lane.sock'), {
+      take: ({ peer, fd, socket }) => lanes.add(peer.uid, fd, socket),
+      descriptors: true,
+    }),
   ];
   writeWhole(
     join(paths.run, 'helper.json'),

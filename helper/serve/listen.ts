@@ -11,7 +11,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import type { Peer } from '../gate/verdict.ts';
-import { peerOf } from '../sys/sockets.ts';
+import { peerOf, refuseDescriptors } from '../sys/sockets.ts';
 import { outsideIds } from './rootless.ts';
 
 const CONNECTIONS_PER_UID = 32;
@@ -67,12 +67,14 @@ function outsidePeer(peer: Accepted['peer']): Accepted['peer'] {
   return outside !== undefined && peer.uid === 0 ? { pid: peer.pid, ...outside } : peer;
 }
 
+type Listening = { readonly take: (accepted: Accepted) => void; readonly descriptors: boolean };
+
 /** Listens on the path for everybody; connections over the limit of a uid are closed at once. */
-export function listen(path: string, take: (accepted: Accepted) => void): Promise<NetServer> {
+export function listen(path: string, { take, descriptors }: Listening): Promise<NetServer> {
   const open = new Map<number, number>();
   const server = createServer({ pauseOnConnect: true }, (socket) => {
     socket.on('error', () => socket.destroy());
-    const fd = (socket as unknown as { _handle: { fd: number } })._handle.fd;
+    const fd = fdOf(socket);
     const { pid, uid, gid } = outsidePeer(peerOf(fd));
     const count = (open.get(uid) ?? 0) + 1;
     if (count > CONNECTIONS_PER_UID) {
@@ -87,8 +89,13 @@ export function listen(path: string, take: (accepted: Accepted) => void): Promis
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     server.listen(path, () => {
+      if (!descriptors) refuseDescriptors(fdOf(server));
       chmodSync(path, 0o666);
       resolve(server);
     });
   });
+}
+
+function fdOf(socket: object): number {
+  return (socket as { _handle: { fd: number } })._handle.fd;
 }

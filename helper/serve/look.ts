@@ -33,22 +33,32 @@ export function newLook({ world, lanes, own, taken }: LookParts): Look {
       const ticket = lanes.take(peer.uid, request.ticket);
       if (ticket === undefined) return refused('ticket', 'a ticket', 'one that was sent on a lane of this uid before');
       taken.current = ticket;
-      for (const [i, fd] of ticket.fds.entries()) {
-        try {
-          if (request.verb.$case === 'launch') files.push(seeFile(fd));
-        } catch (error) {
-          return refused(
-            `ticket.descriptors[${i}]`,
-            asFailed('', error).message,
-            'a file or directory that can be bound',
-          );
-        }
-      }
+      const problem = request.verb.$case === 'launch' ? seeFiles(ticket, files) : strangeIn(ticket);
+      if (problem !== undefined) return problem;
     }
     const why = stateForbids(world, principal, request.verb);
     if (why !== undefined) return refused(why.field, why.asked, why.allowed);
     return { kind: 'seen', seen: { uid: peer.uid, files, own, ...counts(world, principal, request.verb) } };
   };
+}
+
+type Refusal = ReturnType<typeof refused>;
+
+function strangeIn({ strange }: Ticket): Refusal | undefined {
+  if (!strange) return undefined;
+  return refused('ticket.descriptors', 'a socket, a device, or what lies on FUSE', 'places, files and pipes');
+}
+
+/** Adds what the kernel says of each. */
+function seeFiles(ticket: Ticket, files: SeenFile[]): Refusal | undefined {
+  for (const [i, fd] of ticket.fds.entries()) {
+    try {
+      files.push(seeFile(fd));
+    } catch (error) {
+      return refused(`ticket.descriptors[${i}]`, asFailed('', error).message, 'a file or directory that can be bound');
+    }
+  }
+  return strangeIn(ticket);
 }
 
 function refused(field: string, asked: string, allowed: string): { kind: 'refused'; reasons: Reason[] } {

@@ -1,9 +1,9 @@
 // The helper's service: Hello, Do and Watch on its socket. Bytes and the kernel's word about the peer go to the gate; what it grants is performed.
-import { chownSync, closeSync, mkdirSync } from 'node:fs';
+import { chownSync, mkdirSync } from 'node:fs';
 import { type sendUnaryData, type ServerUnaryCall, type ServerWritableStream, status } from '@grpc/grpc-js';
 import { HelperServiceService } from '../../proto/gen/berth/helper/v1/helper.ts';
 import type { Event, HelloReply, HelloRequest, Result } from '../../proto/gen/berth/helper/v1/request.ts';
-import type { Gate, Refused } from '../gate/verdict.ts';
+import type { Gate, Peer, Refused } from '../gate/verdict.ts';
 import { asFailed, Failed } from '../ops/failed.ts';
 import { SysError } from '../sys/error.ts';
 import type { Hub } from '../watch/hub.ts';
@@ -41,10 +41,11 @@ export function newHandlers(service: Service) {
   const pending = new Map<number, number>();
   return {
     hello(call: ServerUnaryCall<HelloRequest, HelloReply>, answer: sendUnaryData<HelloReply>): void {
-      const { uid, gid } = peerOfCall(call.getPeer());
-      const profiles = service.gate.profilesOf(uid);
-      if (profiles.length > 0) makeHomes(service.homes, uid, gid);
-      answer(null, { ...service.hello(), uid, profiles });
+      try {
+        answer(null, sayHello(service, peerOfCall(call.getPeer())));
+      } catch (error) {
+        answer(asStatus(service, error));
+      }
     },
     do(call: ServerUnaryCall<Buffer, Result>, answer: sendUnaryData<Result>): void {
       const { uid } = peerOfCall(call.getPeer());
@@ -69,6 +70,12 @@ export function newHandlers(service: Service) {
   };
 }
 
+function sayHello(service: Service, { uid, gid }: ReturnType<typeof peerOfCall>): HelloReply {
+  const profiles = service.gate.profilesOf(uid);
+  if (profiles.length > 0) makeHomes(service.homes, uid, gid);
+  return { ...service.hello(), uid, profiles: [...profiles] };
+}
+
 /** A user's own directories, his alone. */
 function makeHomes(homes: readonly string[], uid: number, gid: number): void {
   for (const home of homes) {
@@ -81,12 +88,21 @@ function makeHomes(homes: readonly string[], uid: number, gid: number): void {
   }
 }
 
+function judgeOrClose({ gate, taken }: Service, request: Buffer, peer: Peer) {
+  try {
+    return gate.judge(request, peer);
+  } catch (error) {
+    (taken.current as Ticket | undefined)?.close();
+    throw error;
+  }
+}
+
 /** The gate's word on the call's bytes, and the ticket that was taken on the way. */
 function judge(service: Service, call: { request: Buffer; getPeer: () => string }) {
   const peer = peerOfCall(call.getPeer());
   service.taken.current = undefined;
   const begun = performance.now();
-  const verdict = service.gate.judge(call.request, { uid: peer.uid, pid: peer.pid });
+  const verdict = judgeOrClose(service, call.request, { uid: peer.uid, pid: peer.pid });
   const gateUs = Math.round((performance.now() - begun) * 1000);
   return { verdict, peer, gateUs, ticket: service.taken.current as Ticket | undefined };
 }
@@ -100,7 +116,7 @@ async function answerDo(service: Service, call: ServerUnaryCall<Buffer, Result>)
     const owner = { name: principal, uid: peer.uid, gid: peer.gid };
     return await performed(service, { granted: verdict, owner, ticket, gateUs });
   } finally {
-    for (const fd of ticket?.fds ?? []) closeSync(fd);
+    ticket?.close();
   }
 }
 
@@ -143,7 +159,7 @@ function asStatus(service: Service, error: unknown): { code: status; details: st
 /** Snapshots, then Ready, then events, all of the asking principal. */
 function startWatch(service: Service, call: ServerWritableStream<Buffer, Event>): void {
   const { verdict, ticket } = judge(service, call);
-  for (const fd of ticket?.fds ?? []) closeSync(fd);
+  ticket?.close();
   if (verdict.kind === 'refused' || verdict.request.verb.$case !== 'watch') {
     const why =
       verdict.kind === 'refused'

@@ -11,10 +11,11 @@ import {
   MSGHDR_BYTES,
   SCM_MAX_FD,
   SCM_RIGHTS,
+  SO_PASSRIGHTS,
   SO_PEERCRED,
   SOL_SOCKET,
 } from '../../proto/abi/socket.ts';
-import { EAGAIN } from '../../proto/abi/errno.ts';
+import { EAGAIN, ENOPROTOOPT } from '../../proto/abi/errno.ts';
 import { SysError } from './error.ts';
 import { addressOf, checked, orErrno, raw } from './libc.ts';
 
@@ -34,6 +35,13 @@ export function peerOf(fd: number): Peer {
   const length = Buffer.from([value.length, 0, 0, 0]);
   checked('getsockopt', 'SO_PEERCRED', raw.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length));
   return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
+}
+
+/** Nobody can send descriptors to this socket, or to one accepted on it. Only from Linux 6.16 on; before, they are dropped as the bytes are read. */
+export function refuseDescriptors(fd: number): void {
+  const no = Buffer.alloc(4);
+  const result = orErrno(raw.setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, no, no.length));
+  if (result < 0 && result !== -ENOPROTOOPT) throw new SysError('setsockopt', 'SO_PASSRIGHTS', -result);
 }
 
 function header(data: Uint8Array, control: Uint8Array): { message: Buffer; vector: Buffer } {

@@ -10,3 +10,4 @@ export const EEXIST = 17;
 export const ENOTDIR = 20;
 export const EINVAL = 22;
 export const ENOSYS = 38;
+export const ENOPROTOOPT = 92;

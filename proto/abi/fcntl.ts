@@ -11,6 +11,7 @@ export const O_NOCTTY = 0o400;
 export const O_NONBLOCK = 0o4000;
 /** O_DIRECTORY's number differs. Source: arch/arm64/include/uapi/asm/fcntl.h. */
 export const O_DIRECTORY_OF = { x64: 0o200000, arm64: 0o40000 } as const;
+export const F_GETFD = 1;
 export const F_SETFD = 2;
 export const FD_CLOEXEC = 1;
 export const F_SETPIPE_SZ = 1031;

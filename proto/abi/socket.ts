@@ -19,6 +19,8 @@ export const SOCK_DGRAM = 2;
 export const SOCK_SEQPACKET = 5;
 /** Since Linux 6.5. */
 export const SO_PEERPIDFD = 77;
+/** Since Linux 6.16. */
+export const SO_PASSRIGHTS = 83;
 /** Bytes of struct msghdr and struct cmsghdr of a 64-bit kernel. */
 export const MSGHDR_BYTES = 56;
 export const CMSGHDR_BYTES = 16;
