@@ -1,12 +1,13 @@
 // Starts what a command needs and does not find: the helper (with its keeper), then the engine. As root the system's; without root, where no helper
 // answers, the same helper in a user namespace of the user's own.
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canConnect } from '../client/wire.ts';
 import { CliError } from './error.ts';
-import { type InstancePaths, isComingBack, pathsOf, readReady } from './ready.ts';
+import { type InstancePaths, isComingBack, isOwn, pathsOf, readReady } from './ready.ts';
 import type { Session } from './session.ts';
 
 const HELPER_WAIT_MS = 20_000;
@@ -58,14 +59,15 @@ async function comesBack(paths: InstancePaths): Promise<boolean> {
 }
 
 async function startHelper(session: Session, paths: InstancePaths): Promise<void> {
-  const { stateDir } = session.place();
-  if (stateDir === undefined && process.getuid?.() !== 0) {
+  const place = session.place();
+  if (!isOwn(place)) {
+    const whose = place.stateDir === undefined ? 'of this machine' : `of ${place.stateDir}, which is not yours,`;
     throw new CliError(
-      'the helper of this machine does not answer: start it as root with `berth system up`, or run your own with --state-dir DIR',
+      `the helper ${whose} does not answer: start it as root with \`berth system up\`, or run your own with --state-dir DIR`,
     );
   }
   const { writeDefaultPolicy } = await import('./policy-default.ts');
-  writeDefaultPolicy(session.place());
+  writeDefaultPolicy(place);
   const log = join(makeLogs(paths.log), 'helper.log');
   await startProgram(session, {
     name: 'helper',
@@ -79,13 +81,15 @@ async function startHelper(session: Session, paths: InstancePaths): Promise<void
 type EngineStart = { readonly paths: InstancePaths; readonly alone: boolean };
 
 async function startEngine(session: Session, { paths, alone }: EngineStart): Promise<void> {
-  const { socket, stateDir } = session.place();
-  const isRoot = process.getuid?.() === 0;
-  // Without root the machine's log directory is closed to us; the user's runtime directory was made for this user by the helper.
-  const dir = stateDir === undefined && !isRoot ? join(paths.run, String(process.getuid?.())) : makeLogs(paths.log);
-  const log = join(existsSync(dir) ? dir : '/tmp', isRoot ? 'engine.log' : `engine-${process.getuid?.()}.log`);
+  const place = session.place();
+  const { socket } = place;
+  // The log directory of root's instance is closed to others; the helper makes this user one of his own when his first engine says hello.
+  const own = join(paths.run, String(process.getuid?.()));
+  const first = isOwn(place) || existsSync(own) ? undefined : mkdtempSync(join(tmpdir(), 'berth-'));
+  const log = join(first ?? (isOwn(place) ? makeLogs(paths.log) : own), 'engine.log');
   const args = alone ? ['--alone'] : [];
   await startProgram(session, { name: 'engine', log, args, waitMs: ENGINE_WAIT_MS, isUp: () => canConnect(socket) });
+  if (first !== undefined) rmSync(first, { recursive: true });
 }
 
 function makeLogs(dir: string): string {

@@ -1,5 +1,5 @@
 // Where an instance's processes meet, and whether they live: what every command looks at, in a module that loads nothing heavy.
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Place } from './session.ts';
 
@@ -18,6 +18,12 @@ export function pathsOf(place: Pick<Place, 'stateDir'>): InstancePaths {
   return { run, helper: join(run, 'helper.sock'), lane: join(run, 'lane.sock'), ready: join(run, 'helper.json'), log };
 }
 
+/** Whether the instance is this user's own, its helper his to start: root's, or of a directory that is his or not there yet. */
+export function isOwn({ stateDir }: Pick<Place, 'stateDir'>): boolean {
+  const uid = process.getuid?.();
+  return uid === 0 || (stateDir !== undefined && (statSync(stateDir, { throwIfNoEntry: false })?.uid ?? uid) === uid);
+}
+
 /** What the helper says of itself once it serves. */
 export type Ready = {
   readonly helper?: number;
@@ -26,12 +32,13 @@ export type Ready = {
   readonly slot?: number;
 };
 
-/** Reads the ready file; undefined when there is none or it is half written. */
+/** Reads the ready file; undefined when there is none, it is half written, or not for this user to read. */
 export function readReady(path: string): Ready | undefined {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as Ready;
   } catch (error) {
-    if (error instanceof SyntaxError || (error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if (error instanceof SyntaxError || ['ENOENT', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? ''))
+      return undefined;
     throw error;
   }
 }

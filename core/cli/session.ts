@@ -1,7 +1,6 @@
 // What a command works with: where the engine is, the terminal, the environment. Made once by main.ts; tests make their own.
-import { statSync } from 'node:fs';
 import type { Client } from '../client/client.ts';
-import { isComingBack, pathsOf } from './ready.ts';
+import { isComingBack, isOwn, pathsOf } from './ready.ts';
 
 /** Which instance is meant. */
 export type Place = {
@@ -65,11 +64,6 @@ async function connect(session: Session): Promise<Client> {
     await ensureRunning(session);
   };
   // An engine serves on when its helper is gone for good; who may start one looks, the others cannot help it.
-  if (mayStartHelper(place) && !isComingBack(pathsOf(place))) await revive();
+  if (isOwn(place) && !isComingBack(pathsOf(place))) await revive();
   return makeClient(place.socket, revive);
-}
-
-function mayStartHelper({ stateDir }: Place): boolean {
-  const uid = process.getuid?.();
-  return uid === 0 || (stateDir !== undefined && statSync(stateDir, { throwIfNoEntry: false })?.uid === uid);
 }
