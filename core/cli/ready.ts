@@ -1,5 +1,5 @@
 // Where an instance's processes meet, and whether they live: what every command looks at, in a module that loads nothing heavy.
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Place } from './session.ts';
 
@@ -53,7 +53,9 @@ export function isAlive(pid: number): boolean {
 }
 
 /** Whether the helper is started without us: its keeper does that, and of one whose keeper died the helper becomes the keeper. */
-export function isComingBack({ ready }: InstancePaths): boolean {
-  const { keeper, helper } = readReady(ready) ?? {};
-  return [keeper, helper].some((pid) => pid !== undefined && isAlive(pid));
+export function isComingBack(paths: InstancePaths): boolean {
+  const ready = readReady(paths.ready);
+  // An orderly end takes the socket away: one that is there and of which nothing is known may be answered again.
+  if (ready === undefined) return existsSync(paths.helper);
+  return [ready.keeper, ready.helper].some((pid) => pid !== undefined && isAlive(pid));
 }
