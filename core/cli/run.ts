@@ -5,7 +5,7 @@ import { attachedStreams } from './container-body.ts';
 import { makeContainer, readBody, runFailure } from './create.ts';
 import { CliError } from './error.ts';
 import type { Session } from './session.ts';
-import { startInForeground } from './watch.ts';
+import { keysOf, startInForeground } from './watch.ts';
 import { windowSize } from './terminal.ts';
 
 /** `berth run [OPTIONS] IMAGE …`: the exit code is the container's, 125 to 127 when it could not be started. */
@@ -18,6 +18,7 @@ export async function runContainer(session: Session, given: Given): Promise<numb
   if (streams.stdin && tty && !session.stdin.isTTY) throw new CliError('the input device is not a TTY');
   try {
     const read = readBody(session, given, 'run');
+    const detachKeys = keysOf(session, textOf(given, 'detach-keys'));
     const size = tty && !detached ? windowSize(session) : undefined;
     const body =
       size === undefined ? read : { ...read, HostConfig: { ...read.HostConfig, ConsoleSize: [size.h, size.w] } };
@@ -31,7 +32,7 @@ export async function runContainer(session: Session, given: Given): Promise<numb
       id,
       streams,
       tty,
-      detachKeys: textOf(given, 'detach-keys'),
+      detachKeys,
       sigProxy: !given.flags.has('sig-proxy') || isOn(given, 'sig-proxy'),
       condition: isOn(given, 'rm') ? 'removed' : 'next-exit',
     });

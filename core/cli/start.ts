@@ -3,7 +3,7 @@ import { type Given, isOn, textOf } from './command.ts';
 import { CliError } from './error.ts';
 import type { Session } from './session.ts';
 import { onEach } from './verbs.ts';
-import { startInForeground } from './watch.ts';
+import { keysOf, startInForeground } from './watch.ts';
 
 const startEach = onEach(async (client, _given, name) => {
   await client.startContainer(name);
@@ -16,6 +16,7 @@ export async function startContainers(session: Session, given: Given): Promise<n
   if (!isOn(given, 'attach') && !interactive) return startEach(session, given);
   const [name = '', ...more] = given.args;
   if (more.length > 0) throw new CliError('you cannot start and attach multiple containers at once');
+  const detachKeys = keysOf(session, textOf(given, 'detach-keys'));
   const client = await session.client();
   const found = await client.inspectContainer(name);
   return startInForeground(session, {
@@ -23,7 +24,7 @@ export async function startContainers(session: Session, given: Given): Promise<n
     id: found.Id,
     streams: { stdin: interactive && found.Config.OpenStdin, stdout: true, stderr: true },
     tty: found.Config.Tty,
-    detachKeys: textOf(given, 'detach-keys'),
+    detachKeys,
     sigProxy: true,
     condition: found.HostConfig.AutoRemove ? 'removed' : 'next-exit',
   });

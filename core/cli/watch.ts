@@ -1,7 +1,7 @@
 // Starts a container and stays with it: streams, window, signals, exit code.
 import type { Client } from '../client/client.ts';
 import { readConfig } from './config.ts';
-import { DEFAULT_KEYS } from './detach-keys.ts';
+import { DEFAULT_KEYS, readDetachKeys } from './detach-keys.ts';
 import { CliError } from './error.ts';
 import type { Session } from './session.ts';
 import { forwardSignals } from './signals.ts';
@@ -13,7 +13,7 @@ export type Foreground = {
   readonly id: string;
   readonly streams: { readonly stdin: boolean; readonly stdout: boolean; readonly stderr: boolean };
   readonly tty: boolean;
-  readonly detachKeys: string | undefined;
+  readonly detachKeys: string;
   readonly sigProxy: boolean;
   /** What counts as the end: `removed` with --rm, so that it is gone when the command ends. */
   readonly condition: 'next-exit' | 'removed';
@@ -21,9 +21,8 @@ export type Foreground = {
 
 /** Attaches, starts, waits. Gives the exit code, or 0 when the user left by the detach keys. */
 export async function startInForeground(session: Session, run: Foreground): Promise<number> {
-  const { client, id, streams } = run;
+  const { client, id, streams, detachKeys } = run;
   const { stdin, stdout, stderr } = streams;
-  const detachKeys = keysOf(session, run.detachKeys);
   const attaching =
     stdin || stdout || stderr ? client.attach(id, { stream: true, stdin, stdout, stderr, detachKeys }) : undefined;
   const [attached, waiting] = await Promise.all([attaching, client.waitContainer(id, run.condition)]);
@@ -51,9 +50,11 @@ export async function startInForeground(session: Session, run: Foreground): Prom
   }
 }
 
-/** The keys of the flag, else of the user's settings, else Docker's. */
+/** The keys of the flag, else of the user's settings, else Docker's. Throws CliError when they are none: before anything is started. */
 export function keysOf(session: Session, flag: string | undefined): string {
-  return flag ?? readConfig(session.env).detachKeys ?? DEFAULT_KEYS;
+  const keys = flag ?? readConfig(session.env).detachKeys ?? DEFAULT_KEYS;
+  readDetachKeys(keys);
+  return keys;
 }
 
 /** The exit code of a wait that has begun. Throws CliError with 125 when the engine went away or says so. */

@@ -222,6 +222,15 @@ test.each<[string, Partial<Done>]>([
   expect(await berth(line.split(' '))).toMatchObject(want);
 });
 
+test('keys that are none are told before anything is made', async () => {
+  const before = engine.calls.length;
+  expect(await berth(['run', '--detach-keys', 'x,zzz', 'bb:1', 'true'])).toMatchObject({
+    code: 125,
+    err: expect.stringContaining("Invalid detach keys (x,zzz) provided: Unknown character: 'zzz'"),
+  });
+  expect(engine.calls.length).toBe(before);
+});
+
 test('run without an engine says so and ends with 125, other commands with 1', async () => {
   const host = join(dir, 'none.sock');
   expect(await berth(['run', 'bb:1'], { host })).toEqual({
