@@ -31,6 +31,8 @@ export type RunMore = {
   readonly uid?: number;
   readonly limitMs?: number;
   readonly cwd?: string;
+  /** A command that starts it: `prlimit`, `script`, … */
+  readonly through?: readonly string[];
 };
 /** A command under way. */
 export type Running = {
@@ -79,16 +81,21 @@ const LIMIT_MS = 60_000;
 
 export const built: Need = { reason: 'needs dist/berth (npm run build)', met: () => existsSync(join(dist, 'berth')) };
 
-/** Starts one beneath `directory` (a new one otherwise). `uid`: whose engine `berth` starts when root asks. */
-export async function startInstance(
-  more: { directory?: string; env?: Record<string, string> } = {},
-): Promise<Instance> {
+export type InstanceMore = {
+  readonly directory?: string;
+  /** Where the copy of dist/ is; beneath `directory` otherwise. */
+  readonly programs?: string;
+  readonly env?: Readonly<Record<string, string>>;
+};
+
+/** Starts one beneath `directory` (a new one otherwise). */
+export async function startInstance(more: InstanceMore = {}): Promise<Instance> {
   const own = more.directory === undefined;
   const directory = more.directory ?? mkdtempSync(join(tmpdir(), 'berth-i-'));
   chmodSync(directory, 0o755);
-  const programs = join(directory, 'dist');
+  const programs = more.programs ?? join(directory, 'dist');
   if (!existsSync(programs)) copyPrograms(programs);
-  const instance = makeInstance(directory, more.env ?? {});
+  const instance = makeInstance({ directory, programs }, more.env ?? {});
   await instance.ok(['system', 'up']);
   return {
     ...instance,
@@ -127,8 +134,10 @@ function removeAll(directory: string): void {
   }
 }
 
-function makeInstance(directory: string, extra: Readonly<Record<string, string>>): Instance {
-  const berth = [join(directory, 'dist/node'), join(directory, 'dist/berth')];
+type Places = { readonly directory: string; readonly programs: string };
+
+function makeInstance({ directory, programs }: Places, extra: Readonly<Record<string, string>>): Instance {
+  const berth = [join(programs, 'node'), join(programs, 'berth')];
   const { SUDO_UID: _uid, SUDO_GID: _gid, BERTH_HOST: _host, ...inherited } = process.env;
   const env = { ...inherited, BERTH_STATE_DIR: directory, ...extra };
   const start = (words: readonly string[], more?: RunMore): Running => startCommand([...berth, ...words], env, more);
