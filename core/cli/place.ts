@@ -1,6 +1,6 @@
 // Which instance a command means, and where its files lie. Source: ARCHITECTURE.md, "Paths".
 import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { CliError } from './error.ts';
 import type { Place } from './session.ts';
 
@@ -17,7 +17,9 @@ export function findPlace(asked: Asked, env: Env, uid: number): Place {
   const host = asked.host ?? (asked.stateDir === undefined ? nonEmpty(env['BERTH_HOST']) : undefined);
   if (host !== undefined) return { stateDir: undefined, socket: readHost(host), foreign: true, engineUid: uid };
   const engineUid = uid === 0 ? sudoUid(env) : uid;
-  const given = asked.stateDir ?? nonEmpty(env['BERTH_STATE_DIR']);
+  if (asked.stateDir === '') throw new CliError('--state-dir is empty: name a directory');
+  const named = asked.stateDir ?? nonEmpty(env['BERTH_STATE_DIR']);
+  const given = named === undefined ? undefined : resolve(named);
   const stateDir = given ?? (uid === 0 || existsSync('/run/berth/helper.sock') ? undefined : rootlessDir(env, uid));
   const socket = join(stateDir === undefined ? '/run/berth' : join(stateDir, 'run'), String(engineUid), 'docker.sock');
   if (Buffer.byteLength(socket) > SOCKET_PATH_MAX) {

@@ -271,6 +271,8 @@ test('findPlace() prefers -H, then the state directory, then the system', () => 
     stateDir: undefined,
     engineUid: 1000,
   });
+  expect(findPlace({ host: undefined, stateDir: 'rel' }, {}, 5).stateDir).toBe(`${process.cwd()}/rel`);
+  expect(() => findPlace({ host: undefined, stateDir: '' }, {}, 5)).toThrow('--state-dir is empty');
   expect(() => findPlace({ host: 'tcp://x', stateDir: undefined }, {}, 5)).toThrow('unable to parse docker host');
   expect(() => findPlace({ host: undefined, stateDir: `/${'d'.repeat(100)}` }, {}, 5)).toThrow(
     'choose a shorter --state-dir',
