@@ -1,5 +1,6 @@
 // A launch: from the checked plan and what the ops have prepared to the program of two processes. The order is the safety argument (SECURITY, rules 7
 // and 8); checkProgram proves it once more over the finished table.
+import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
 import { MNT_DETACH, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.ts';
 import * as nr from '../../proto/abi/unistd.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
@@ -29,12 +30,12 @@ export function lowerLaunch(plan: CheckedLaunch, host: LaunchHost): Lowered {
   enterCgroups(program, host.cgroups);
   program.call(nr.SYS_umask, [0], { step: 'set umask' });
   const prepared = prepareMounts(context);
-  const root = lowerRoot(context);
+  lowerRoot(context);
   enterNamespaces(context);
   const kept = keptOf(host);
   const unneeded = [...program.descriptors].filter((descriptor) => !kept.has(descriptor));
   cloneProcess(program, { flags: cloneFlags(context), close: unneeded });
-  lowerInside(context, root, prepared);
+  lowerInside(context, prepared);
   checkProgram(program, {
     kind: 'launch',
     mounts: host.machine.seedNamespace,
@@ -52,9 +53,11 @@ export function keptOf({ status, stdio }: { status: number; stdio: StdioHost }):
 }
 
 /** The second process. */
-function lowerInside(context: Context, root: Result, prepared: Prepared): void {
+function lowerInside(context: Context, prepared: Prepared): void {
   const { program, plan, host } = context;
   const { process: user, hardening } = plan;
+  // A clone of the locked mount is as locked, but can be the root.
+  const root = cloneMount(program, { at: AT_FDCWD, path: '/root', step: 'find the root file system' });
   attachAt(program, root, { path: '/root', step: 'attach the root file system' });
   const own = attachMounts(context, root, prepared);
   lowerSysctls(context);
