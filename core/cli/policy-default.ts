@@ -42,7 +42,7 @@ profiles:
     readOnlyPaths: []           # those that must be read-only, as /proc/sys
     sysctls: ['*']              # of those that belong to a namespace
     # null zero full random urandom tty console ptmx net/tun, pseudo terminals
-    devices: ['c 1:3', 'c 1:5', 'c 1:7', 'c 1:8', 'c 1:9', 'c 5:0', 'c 5:1', 'c 5:2', 'c 10:200', 'c 136:*']
+    devices: ['c 1:3', 'c 1:5', 'c 1:7', 'c 1:8', 'c 1:9', 'c 5:0', 'c 5:2', 'c 10:200', 'c 136:*']
     # A number here must be met by a limit of the container: without --memory nothing runs where memoryBytesMax is a number.
     cpusMax: unlimited
     cpuSharesMax: unlimited

@@ -138,8 +138,9 @@ const NODE = message<plan.DeviceNode>({
   block: any,
   ...DEVICE,
   mode: range(0, 0o777),
-  uid: any,
-  gid: any,
+  // Within the least that a container has: beyond lie other containers' ids.
+  uid: range(0, 65_535),
+  gid: range(0, 65_535),
 });
 
 const hostName = matching(/^[A-Za-z0-9._-]{0,64}$/, 'at most 64 letters, digits, dots, dashes or underscores');

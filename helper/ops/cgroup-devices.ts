@@ -6,8 +6,9 @@ import type { DeviceNode, DeviceRule } from '../../proto/gen/berth/helper/v1/pla
 import type { CgroupHost } from './cgroup-host.ts';
 import { step } from './failed.ts';
 
-// Terminals and /dev/tty, /dev/console, /dev/ptmx; making a node is not opening it. Source: moby, daemon/pkg/oci/defaults.go.
-const USUAL = ['c 136:* rwm', 'c 5:0 rwm', 'c 5:1 rwm', 'c 5:2 rwm', 'c *:* m', 'b *:* m'];
+// Terminals, /dev/tty and /dev/ptmx; making a node is not opening it. Source: moby, daemon/pkg/oci/defaults.go; without 5:1, which is the host's console:
+// the container's own is one of its terminals.
+const USUAL = ['c 136:* rwm', 'c 5:0 rwm', 'c 5:2 rwm', 'c *:* m', 'b *:* m'];
 
 /** Denies all devices but these. */
 export function limitDevices(host: CgroupHost, id: string, nodes: readonly DeviceNode[]): void {

@@ -21,7 +21,7 @@ type Names = readonly string[];
 
 // Kernel file systems and configuration hold what the host is; the rest of the host is the user's as far as its own rights go.
 const CLOSED = ['/boot', '/dev', '/etc', '/proc', '/run/berth*', '/sys', '/var/lib/berth/helper', '/var/log/berth*'];
-const DEVICES = ['c 1:3', 'c 1:5', 'c 1:7', 'c 1:8', 'c 1:9', 'c 5:0', 'c 5:1', 'c 5:2', 'c 10:200', 'c 136:*'];
+const DEVICES = ['c 1:3', 'c 1:5', 'c 1:7', 'c 1:8', 'c 1:9', 'c 5:0', 'c 5:2', 'c 10:200', 'c 136:*'];
 // Priorities and kernel queues reach beyond the container; what a limit takes from the container alone is free.
 const RLIMITS: Readonly<Record<string, Amount>> = { '*': 'unlimited', msgqueue: 819_200, nice: 20, rtprio: 0 };
 
