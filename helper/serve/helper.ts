@@ -1,6 +1,7 @@
 // One start of the helper: opens its state, takes up what an earlier one left, serves, and ends in one of two ways: asked to stop, it stops every
 // container and the keeper with it; when the keeper dies, it becomes the keeper.
 import { randomBytes } from 'node:crypto';
+import { chmodSync, write } from 'node:fs';
 import { join } from 'node:path';
 import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
 import { openGate } from '../gate/gate.ts';
@@ -60,6 +61,7 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
     join(paths.run, 'helper.json'),
     JSON.stringify({ helper: process.pid, keeper: keeper.pid, version: VERSION, slot }),
   );
+  chmodSync(join(paths.run, 'helper.json'), 0o644);
   const closeAll = (): void => {
     for (const server of servers) server.close();
     grpc.server.forceShutdown();
@@ -95,5 +97,5 @@ function worldOf({ world }: { world?: World }): World {
 }
 
 function log(line: string): void {
-  process.stderr.write(`berth helper: ${line}\n`);
+  write(2, `berth helper: ${line}\n`, () => undefined); // a full disk ends nothing
 }

@@ -69,9 +69,8 @@ export function newLiving(parts: LivingParts): Living {
   /** On a full disk an end is told all the same: until there is room the file of exits has it. */
   const saveOrLater = (record: ContainerRecord): void => {
     const { records } = parts.world();
-    if (records.find(record.principal, record.id) !== record) return;
     try {
-      records.save(record);
+      if (records.find(record.principal, record.id) === record) records.save(record);
     } catch (error) {
       parts.log(`record of ${record.id}: ${error instanceof Error ? error.message : String(error)}`);
       setTimeout(() => saveOrLater(record), AGAIN_MS).unref();

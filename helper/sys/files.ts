@@ -1,4 +1,5 @@
 // Files by directory descriptor. Paths are resolved with openat2's rules, never walked twice.
+import { FALLOC_FL_KEEP_SIZE } from '../../proto/abi/falloc.ts';
 import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, O_CLOEXEC } from '../../proto/abi/fcntl.ts';
 import { MOUNT_ATTR_SIZE_VER0, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '../../proto/abi/mount.ts';
 import { OPEN_HOW_BYTES } from '../../proto/abi/openat2.ts';
@@ -20,6 +21,11 @@ export function openat2(directory: number, path: string, how: OpenHow): number {
 /** man 2 flock. Throws with EWOULDBLOCK where LOCK_NB is given and another holds it. */
 export function flock(fd: number, operation: number): void {
   checked('flock', fd, raw.flock(fd, operation));
+}
+
+/** Takes disk blocks for the file's first bytes without making it longer: what is appended there is written although the disk is full. Not every file system can. man 2 fallocate. */
+export function reserve(fd: number, bytes: number): void {
+  raw.fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes);
 }
 
 /** A detached copy of the mount beneath the descriptor. man 2 open_tree. */

@@ -8,6 +8,7 @@ const libc = koffi.load('libc.so.6');
 export const raw = {
   // files.ts
   flock: libc.func('int flock(int fd, int operation)'),
+  fallocate: libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
   openat2: libc.func(
     'int64_t syscall(int64_t number, int directory, const char *path, const uint8_t *how, uint64_t size)',
   ),

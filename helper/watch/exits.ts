@@ -3,9 +3,12 @@
 // entry for a pid after its process was started is that process's.
 import { constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
 import { CLD_DUMPED, CLD_EXITED, SI_CODE_AT, SI_PID_AT, SI_STATUS_AT, SIGINFO_BYTES } from '../../proto/abi/wait.ts';
+import { reserve } from '../sys/files.ts';
 import { waitStatus } from '../sys/processes.ts';
 
 const TIME_BYTES = 16;
+/** A container that is stopped because the disk is full must have its end told, too. */
+const ROOM_BYTES = 1 << 18;
 export const ENTRY_BYTES = SIGINFO_BYTES + TIME_BYTES;
 const CLD_KILLED = 2;
 const NS = 1_000_000_000n;
@@ -26,6 +29,7 @@ export function openExits(path: string): Exits {
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND, 0o600);
   const known = new Map<number, ExitEntry[]>();
   let offset = 0;
+  reserve(fd, ROOM_BYTES);
   const read = (): void => {
     const bytes = Buffer.alloc(ENTRY_BYTES * 256);
     for (;;) {
@@ -50,6 +54,7 @@ export function openExits(path: string): Exits {
     },
     clear() {
       ftruncateSync(fd, 0);
+      reserve(fd, ROOM_BYTES);
       known.clear();
       offset = 0;
     },
