@@ -1,14 +1,14 @@
 // Starts what a command needs and does not find: the helper (with its keeper), then the engine. As root the system's; without root, where no helper
 // answers, the same helper in a user namespace of the user's own.
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canConnect } from '../client/wire.ts';
 import { CliError } from './error.ts';
 import { type InstancePaths, isComingBack, isOwn, pathsOf, readReady } from './ready.ts';
-import type { Session } from './session.ts';
+import type { Place, Session } from './session.ts';
 
 const HELPER_WAIT_MS = 20_000;
 const ENGINE_WAIT_MS = 20_000;
@@ -36,6 +36,7 @@ async function ensure(session: Session, withoutHelper: (error: CliError) => void
   const place = session.place();
   if (place.foreign)
     throw new CliError(`Cannot connect to the Berth engine at unix://${place.socket}. Is the engine running?`);
+  checkReachable(place);
   const paths = pathsOf(place);
   let alone = false;
   const engineRuns = await canConnect(place.socket);
@@ -49,8 +50,20 @@ async function ensure(session: Session, withoutHelper: (error: CliError) => void
   if (!engineRuns) await startEngine(session, { paths, alone });
 }
 
+/** Root may start an instance in a directory that the engine, who is somebody else, cannot enter. Throws CliError naming the directory. */
+function checkReachable({ stateDir, engineUid }: Place): void {
+  if (stateDir === undefined || process.getuid?.() !== 0) return;
+  for (let dir = stateDir; dir !== dirname(dir); dir = dirname(dir)) {
+    const found = statSync(dir, { throwIfNoEntry: false });
+    if (found === undefined || (found.mode & (found.uid === engineUid ? 0o100 : 0o001)) !== 0) continue;
+    throw new CliError(
+      `state directory ${stateDir}: uid ${engineUid}, as whom the engine runs, cannot enter ${dir}: chmod o+x ${dir}, or choose another --state-dir`,
+    );
+  }
+}
+
 /** Whether the helper answers soon without us. */
-async function comesBack(paths: InstancePaths): Promise<boolean> {
+export async function comesBack(paths: InstancePaths): Promise<boolean> {
   for (const untilMs = Date.now() + KEEPER_WAIT_MS; Date.now() < untilMs; await sleep(POLL_MS)) {
     if (!isComingBack(paths)) return false;
     if (await canConnect(paths.helper)) return true;

@@ -1,12 +1,13 @@
 // `berth system up`, `down`, `status`, `env`: Berth's own processes.
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type EngineStatus, makeClient } from '../client/client.ts';
 import { NoServer } from '../client/error.ts';
 import { canConnect } from '../client/wire.ts';
 import { type Given, isOn } from './command.ts';
-import { ensureRunning } from './ensure.ts';
+import { comesBack, ensureRunning } from './ensure.ts';
 import { CliError } from './error.ts';
-import { isAlive, pathsOf, readReady } from './ready.ts';
+import { type InstancePaths, isAlive, isComingBack, pathsOf, readReady } from './ready.ts';
 import type { Place, Session } from './session.ts';
 
 const STOP_WAIT_MS = 15_000;
@@ -95,20 +96,38 @@ function statusText(status: Status): string {
 export async function systemDown(session: Session): Promise<number> {
   const place = session.place();
   if (place.foreign) throw new CliError('system down: -H names an engine that somebody else started');
-  const status = await readStatus(place);
-  if (status.engine.pid !== null) {
+  const engine = await askEngine(place);
+  if (engine !== undefined) {
     await stopContainers(place);
-    await endProcess('engine', status.engine.pid);
+    await endProcess('engine', engine.pid);
   }
-  const own = process.getuid?.() === 0 || place.stateDir !== undefined;
-  if (own) {
-    for (const [name, pid] of [
-      ['helper', status.helper.pid],
-      ['keeper', status.keeper.pid],
-    ] as const)
-      if (pid !== null) await endProcess(name, pid);
-  }
+  if (process.getuid?.() === 0 || place.stateDir !== undefined) await endHelper(pathsOf(place));
   return 0;
+}
+
+/** A helper that is asked ends its keeper, too. One that does not come back from a crash is ended with its keeper, at once: alone each starts the other. */
+async function endHelper(paths: InstancePaths): Promise<void> {
+  const answers = (await canConnect(paths.helper)) || (isComingBack(paths) && (await comesBack(paths)));
+  const { helper, keeper } = readReady(paths.ready) ?? {};
+  if (answers && helper !== undefined) await endProcess('helper', helper);
+  if (keeper === undefined || !isAlive(keeper)) return;
+  const started = childrenOf(keeper);
+  await endProcess('keeper', keeper);
+  for (const pid of started) await endProcess('helper', pid);
+}
+
+/** The helpers that a keeper has started; its other children are containers. */
+function childrenOf(keeper: number): number[] {
+  const children = readText(`/proc/${keeper}/task/${keeper}/children`).trim().split(' ').map(Number);
+  return children.filter((pid) => pid > 0 && readText(`/proc/${pid}/cmdline`).split('\0').includes('--kept'));
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return ''; // the process is gone
+  }
 }
 
 async function stopContainers(place: Place): Promise<void> {
