@@ -41,8 +41,8 @@ async function ensure(session: Session, withoutHelper: (error: CliError) => void
   let alone = false;
   const engineRuns = await canConnect(place.socket);
   // An engine that runs waits for its helper by itself.
-  if (!(await canConnect(paths.helper)) && !(engineRuns ? isComingBack(paths) : await comesBack(paths)))
-    await startHelper(session, paths).catch((error: unknown) => {
+  if (!(await canConnect(paths.helper)) && !(engineRuns && isComingBack(paths)))
+    await revive(session, paths).catch((error: unknown) => {
       if (!(error instanceof CliError)) throw error;
       withoutHelper(error);
       alone = true;
@@ -62,13 +62,16 @@ function checkReachable({ stateDir, engineUid }: Place): void {
   }
 }
 
-/** Whether the helper answers soon without us. */
-export async function comesBack(paths: InstancePaths): Promise<boolean> {
-  for (const untilMs = Date.now() + KEEPER_WAIT_MS; Date.now() < untilMs; await sleep(POLL_MS)) {
-    if (!isComingBack(paths)) return false;
-    if (await canConnect(paths.helper)) return true;
+/** Waits for a helper that somebody starts, else starts it. */
+async function revive(session: Session, paths: InstancePaths): Promise<void> {
+  const log = join(paths.log, 'helper.log');
+  for (const untilMs = Date.now() + KEEPER_WAIT_MS; isComingBack(paths); await sleep(POLL_MS)) {
+    if (await canConnect(paths.helper)) return;
+    if (Date.now() > untilMs && isOwn(session.place()))
+      throw new CliError(`the helper does not come up, and its keeper tries again: ${lastWords(log)}`);
+    if (Date.now() > untilMs) break;
   }
-  return false;
+  await startHelper(session, paths);
 }
 
 async function startHelper(session: Session, paths: InstancePaths): Promise<void> {
@@ -158,6 +161,12 @@ async function startProgram(session: Session, program: Program): Promise<void> {
 }
 
 function startFailure(program: Program, why: string): string {
-  const lines = readFileSync(program.log, 'utf8').trimEnd().split('\n');
-  return `the ${program.name} could not be started: ${why}: ${lines.at(-1) || 'it said nothing'} (log: ${program.log})`;
+  return `the ${program.name} could not be started: ${why}: ${lastWords(program.log)}`;
+}
+
+/** The last line of a log, or why there is none. */
+function lastWords(log: string): string {
+  if (statfsSync(log).bavail === 0) return `no space left on device (${log})`;
+  const line = readFileSync(log, 'utf8').trimEnd().split('\n').at(-1);
+  return `${line || 'it said nothing'} (log: ${log})`;
 }
