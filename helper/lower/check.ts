@@ -5,6 +5,7 @@ import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
 import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
 import { SIOCSIFFLAGS } from '../../proto/abi/if.ts';
 import * as opening from '../../proto/abi/openat2.ts';
+import { KEYCTL_JOIN_SESSION_KEYRING } from '../../proto/abi/keyctl.ts';
 import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
 import * as sched from '../../proto/abi/sched.ts';
 import * as nr from '../../proto/abi/unistd.ts';
@@ -45,7 +46,7 @@ function calls(names: string): ReadonlySet<number> {
 }
 const BOTH =
   'mkdirat mknodat symlinkat fsopen fsconfig fsmount open_tree mount_setattr move_mount openat2 write close prctl prlimit64 umask setns setgroups setresgid setresuid umount2';
-const OUTSIDE = calls(`${BOTH} fchownat mount unshare clone3`);
+const OUTSIDE = calls(`${BOTH} fchownat keyctl mount unshare clone3`);
 const REPORTING = calls('write exit_group');
 const INSIDE = calls(
   `${BOTH} ADD setsid sethostname setdomainname socket ioctl dup3 sendmsg fstatfs fchdir pivot_root close_range capset rt_sigaction rt_sigprocmask`,
@@ -141,6 +142,7 @@ function requiredOf({ shape, text, bytes }: Table): Required[] {
   const newRoot = [dot('the new root', nr.SYS_pivot_root), dot('the detached seed', nr.SYS_umount2)];
   return [
     call('non-dumpable', nr.SYS_prctl, PR_SET_DUMPABLE, 0),
+    call('a session keyring', nr.SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0),
     ...(kind === 'launch' ? [joinMounts, ...joinUsers, clone, ...newRoot] : [clone, joinMounts, ...joinUsers]),
     call('closing descriptors', nr.SYS_close_range, 3, 0xffffffff, CLOSE_RANGE_CLOEXEC),
     inRoot,

@@ -13,7 +13,7 @@ import { becomeUser, lowerHardening, raiseLimits, settleLimits } from './identit
 import { checkProgram } from './check.ts';
 import { Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { keptOf, type Lowered } from './launch.ts';
-import { becomeRoot, cloneProcess, enterCgroups, lowerUndumpable } from './namespaces.ts';
+import { becomeRoot, cloneProcess, enterCgroups, leaveKeyring, lowerUndumpable } from './namespaces.ts';
 import { ADD, createProgram, newLabel, type Program, type Result } from './program.ts';
 import { controlTerminal, lowerStdio } from './stdio.ts';
 
@@ -26,6 +26,7 @@ export function lowerExec(plan: CheckedExec, host: ExecHost): Lowered {
   const { process: user, stdio, hardening } = plan;
   const container = program.use(host.container);
   lowerUndumpable(program);
+  leaveKeyring(program);
   raiseLimits(program, user);
   enterCgroups(program, host.cgroups);
   join(program, container, host.namespaces & BEFORE_CLONE);

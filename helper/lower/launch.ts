@@ -13,7 +13,15 @@ import type { LaunchHost, StdioHost } from './host.ts';
 import { becomeUser, lowerHardening, raiseLimits, settleLimits } from './identity.ts';
 import { lowerMasks, lowerSysctls } from './masks.ts';
 import { attachMounts, makeTarget, type Prepared, prepareMounts } from './mounts.ts';
-import { cloneFlags, cloneProcess, enterCgroups, enterNamespaces, lowerNames, lowerUndumpable } from './namespaces.ts';
+import {
+  cloneFlags,
+  cloneProcess,
+  enterCgroups,
+  enterNamespaces,
+  lowerNames,
+  leaveKeyring,
+  lowerUndumpable,
+} from './namespaces.ts';
 import { createProgram, type Program, type Result } from './program.ts';
 import { lowerRoot } from './root.ts';
 import { controlTerminal, lowerStdio } from './stdio.ts';
@@ -26,6 +34,7 @@ export function lowerLaunch(plan: CheckedLaunch, host: LaunchHost): Lowered {
   const program = createProgram(host.status);
   const context = { program, plan, host };
   lowerUndumpable(program);
+  leaveKeyring(program);
   raiseLimits(program, plan.process);
   enterCgroups(program, host.cgroups);
   program.call(nr.SYS_umask, [0], { step: 'set umask' });

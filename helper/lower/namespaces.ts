@@ -4,6 +4,7 @@
 // protects it from the container's root (SECURITY, rule 8).
 import * as sched from '../../proto/abi/sched.ts';
 import { IFF_RUNNING, IFF_UP, IFNAMSIZ, IFREQ_BYTES, SIOCSIFFLAGS } from '../../proto/abi/if.ts';
+import { KEYCTL_JOIN_SESSION_KEYRING } from '../../proto/abi/keyctl.ts';
 import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../proto/abi/socket.ts';
 import { CLONE_NEWNET } from '../../proto/abi/sched.ts';
@@ -17,6 +18,14 @@ import { newLabel, type Program, u32, u64, within } from './program.ts';
 /** The first record of every program: nobody may look into the process. */
 export function lowerUndumpable(program: Program): void {
   program.call(nr.SYS_prctl, [PR_SET_DUMPABLE, 0, 0, 0, 0], { step: 'become non-dumpable' });
+}
+
+/**
+ * A session keyring of its own, empty: whoever possesses one reads, uses and adds what is in it, in whichever user namespace. Made by the host's root, whose
+ * quota of keys a container cannot use up.
+ */
+export function leaveKeyring(program: Program): void {
+  program.call(nr.SYS_keyctl, [KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0], { step: 'make a session keyring' });
 }
 
 /**

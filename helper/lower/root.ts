@@ -24,7 +24,8 @@ export function lowerRoot(context: Context): void {
     setAttributes(program, tree, { set, propagation: mnt.MS_PRIVATE, ...idmap, step: STEP });
     enterSeed(context);
     attachAt(program, tree, { path: '/root', step: STEP });
-    return close(program, tree);
+    close(program, tree);
+    return;
   }
   const home = cloneMount(program, { at: program.use(host.home), step: STEP });
   const layers = root.kind === 'image' ? cloneImage(context, root.name) : cloneUnpacked(context, root.directory);

@@ -12,7 +12,7 @@ import { attach, attachAt, cloneMount, newFilesystem, openWithin, setAttributes 
 import { lowerExecute } from '../lower/execute.ts';
 import type { Machine } from '../lower/host.ts';
 import { becomeUser, lowerHardening, settleLimits } from '../lower/identity.ts';
-import { becomeRoot, cloneProcess, lowerUndumpable } from '../lower/namespaces.ts';
+import { becomeRoot, cloneProcess, leaveKeyring, lowerUndumpable } from '../lower/namespaces.ts';
 import { createProgram, type Program } from '../lower/program.ts';
 
 const FLAGS =
@@ -46,6 +46,7 @@ export function lowerSandbox(sandbox: Sandbox, status: number): Program {
   const { machine, userNamespace, shown } = sandbox;
   const program = createProgram(status);
   lowerUndumpable(program);
+  leaveKeyring(program);
   const step = 'make the root of the layer worker';
   const root = newFilesystem(program, {
     type: 'tmpfs',

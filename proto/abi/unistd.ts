@@ -36,6 +36,7 @@ export const SYS_setdomainname = 171;
 export const SYS_clock_gettime = 228;
 export const SYS_exit_group = 231;
 export const SYS_waitid = 247;
+export const SYS_keyctl = 250;
 export const SYS_openat = 257;
 export const SYS_mkdirat = 258;
 export const SYS_mknodat = 259;
@@ -99,6 +100,7 @@ const ARM64 = new Map<number, number>([
   [SYS_clock_gettime, 113],
   [SYS_exit_group, 94],
   [SYS_waitid, 95],
+  [SYS_keyctl, 219],
   [SYS_openat, 56],
   [SYS_mkdirat, 34],
   [SYS_mknodat, 33],
