@@ -1,7 +1,7 @@
 // Starts what a command needs and does not find: the helper (with its keeper), then the engine. As root the system's; without root, where no helper
 // answers, the same helper in a user namespace of the user's own.
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, statfsSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -62,14 +62,22 @@ function checkReachable({ stateDir, engineUid }: Place): void {
   }
 }
 
+/** Waits for a helper that somebody else starts: `late` when it is still on its way after a while, `gone` when nobody starts it. */
+export async function comesBack(paths: InstancePaths): Promise<'up' | 'late' | 'gone'> {
+  for (const untilMs = Date.now() + KEEPER_WAIT_MS; isComingBack(paths); await sleep(POLL_MS)) {
+    if (await canConnect(paths.helper)) return 'up';
+    if (Date.now() > untilMs) return 'late';
+  }
+  return 'gone';
+}
+
 /** Waits for a helper that somebody starts, else starts it. */
 async function revive(session: Session, paths: InstancePaths): Promise<void> {
-  const log = join(paths.log, 'helper.log');
-  for (const untilMs = Date.now() + KEEPER_WAIT_MS; isComingBack(paths); await sleep(POLL_MS)) {
-    if (await canConnect(paths.helper)) return;
-    if (Date.now() > untilMs && isOwn(session.place()))
-      throw new CliError(`the helper does not come up, and its keeper tries again: ${lastWords(log)}`);
-    if (Date.now() > untilMs) break;
+  const found = await comesBack(paths);
+  if (found === 'up') return;
+  if (found === 'late' && isOwn(session.place())) {
+    const why = lastWords(join(paths.log, 'helper.log'));
+    throw new CliError(`the helper does not come up, and its keeper tries again: ${why}`);
   }
   await startHelper(session, paths);
 }

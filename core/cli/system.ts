@@ -7,7 +7,7 @@ import { canConnect } from '../client/wire.ts';
 import { type Given, isOn } from './command.ts';
 import { comesBack, ensureRunning } from './ensure.ts';
 import { CliError } from './error.ts';
-import { type InstancePaths, isAlive, isComingBack, pathsOf, readReady } from './ready.ts';
+import { type InstancePaths, isAlive, pathsOf, readReady } from './ready.ts';
 import type { Place, Session } from './session.ts';
 
 const STOP_WAIT_MS = 15_000;
@@ -107,7 +107,7 @@ export async function systemDown(session: Session): Promise<number> {
 
 /** A helper that is asked ends its keeper, too. One that does not come back from a crash is ended with its keeper, at once: alone each starts the other. */
 async function endHelper(paths: InstancePaths): Promise<void> {
-  const answers = (await canConnect(paths.helper)) || (isComingBack(paths) && (await comesBack(paths)));
+  const answers = (await canConnect(paths.helper)) || (await comesBack(paths)) === 'up';
   const { helper, keeper } = readReady(paths.ready) ?? {};
   if (answers && helper !== undefined) await endProcess('helper', helper);
   if (keeper === undefined || !isAlive(keeper)) return;
