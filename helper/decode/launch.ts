@@ -1,26 +1,13 @@
 // A launch: what must hold of its fields alone and of one beside the other. What the caller may have is not asked here but by proto/policy.
 import * as sched from '../../proto/abi/sched.ts';
 import * as plan from '../../proto/gen/berth/helper/v1/plan.ts';
-import {
-  among,
-  any,
-  choice,
-  id,
-  layers,
-  list,
-  matching,
-  message,
-  named,
-  path,
-  type Rule,
-  range,
-  text,
-} from './fields.ts';
+import * as fields from './fields.ts';
 import { DEVICE, LIMITS } from './limits.ts';
 import { MASKABLE, READ_ONLY_ABLE, SYSCTLS } from './lists.ts';
 import { must } from './malformed.ts';
 import { PROCESS, STDIO } from './process.ts';
 
+const { among, any, choice, id, layers, list, matching, message, named, path, range, text } = fields;
 const { CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWNS } = sched;
 const OF_ONE_USER = [CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS];
 const JOINABLE = [...OF_ONE_USER, CLONE_NEWUSER, sched.CLONE_NEWCGROUP];
@@ -53,7 +40,8 @@ const ROOT = message<plan.Root>({
   readOnly: any,
 });
 
-const content: Rule<Uint8Array> = (bytes, field) => must(bytes.length <= 32_768, field, 'must be at most 32768 bytes');
+const content: fields.Rule<Uint8Array> = (bytes, field) =>
+  must(bytes.length <= 32_768, field, 'must be at most 32768 bytes');
 const MOUNT = message<plan.Mount>(
   {
     source: choice<NonNullable<plan.Mount['source']>>({
@@ -76,7 +64,7 @@ const MOUNT = message<plan.Mount>(
   },
 );
 
-const mounts: Rule<readonly plan.Mount[]> = (all, field) => {
+const mounts: fields.Rule<readonly plan.Mount[]> = (all, field) => {
   list(MOUNT, { most: 256, once: ({ target }) => target })(all, field);
   for (const [i, later] of all.entries()) {
     const covers = all.slice(0, i).some((earlier) => earlier.target.startsWith(`${later.target}/`));
@@ -126,7 +114,7 @@ export const HARDENING = message<plan.Hardening>({
   sysctls: list(SYSCTL, { most: 64, once: ({ name }) => name }),
 });
 
-const nodePath: Rule<string> = (value, field) => {
+const nodePath: fields.Rule<string> = (value, field) => {
   text(255)(value, field);
   path(`/${value}`, field);
   must(/^[A-Za-z0-9]/.test(value) && value.split('/').length <= 4, field, 'must be a name beneath /dev');

@@ -6,16 +6,7 @@ import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
 import { MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.ts';
 import { SYS_setdomainname } from '../../proto/abi/unistd.ts';
 import { MASKABLE } from '../decode/lists.ts';
-import {
-  attach,
-  cloneMount,
-  close,
-  directoryFlags,
-  openOurs,
-  openWithin,
-  setAttributes,
-  writeWithin,
-} from './calls.ts';
+import * as calls from './calls.ts';
 import type { Context } from './context.ts';
 import type { Own } from './mounts.ts';
 import { newLabel, type Result } from './program.ts';
@@ -30,19 +21,19 @@ export function lowerMasks({ program, plan }: Context, own: Own): void {
     const step = `mask ${path}`;
     const mask = MASKABLE.get(path) === 'directory' ? MASK_DIRECTORY : MASK_FILE;
     overEntry({ program, own, path, step }, (entry) => {
-      const cover = cloneMount(program, { at: AT_FDCWD, path: mask, step });
-      setAttributes(program, cover, { set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, step });
-      attach(program, cover, { target: entry, step });
-      close(program, cover);
+      const cover = calls.cloneMount(program, { at: AT_FDCWD, path: mask, step });
+      calls.setAttributes(program, cover, { set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, step });
+      calls.attach(program, cover, { target: entry, step });
+      calls.close(program, cover);
     });
   }
   for (const path of plan.hardening.readOnlyPaths) {
     const step = `make ${path} read-only`;
     overEntry({ program, own, path, step }, (entry) => {
-      const copy = cloneMount(program, { at: entry, recursive: true, step });
-      setAttributes(program, copy, { set: MOUNT_ATTR_RDONLY, recursive: true, step });
-      attach(program, copy, { target: entry, step });
-      close(program, copy);
+      const copy = calls.cloneMount(program, { at: entry, recursive: true, step });
+      calls.setAttributes(program, copy, { set: MOUNT_ATTR_RDONLY, recursive: true, step });
+      calls.attach(program, copy, { target: entry, step });
+      calls.close(program, copy);
     });
   }
 }
@@ -54,9 +45,9 @@ function overEntry({ program, own, path, step }: Entry, cover: (entry: Result) =
   if (filesystem === undefined) return;
   const missing = newLabel();
   const name = path.split('/').slice(2).join('/');
-  const entry = openWithin(program, { at: filesystem, path: name, step, on: [-ENOENT, missing] });
+  const entry = calls.openWithin(program, { at: filesystem, path: name, step, on: [-ENOENT, missing] });
   cover(entry);
-  close(program, entry);
+  calls.close(program, entry);
   program.here(missing);
 }
 
@@ -64,13 +55,13 @@ function overEntry({ program, own, path, step }: Entry, cover: (entry: Result) =
 export function lowerSysctls({ program, plan, host }: Context): void {
   const { sysctls } = plan.hardening;
   if (sysctls.length === 0) return;
-  const flags = directoryFlags(host.machine.arch);
-  const directory = openOurs(program, { path: '/proc/sys', flags, step: 'open /proc/sys' });
+  const flags = calls.directoryFlags(host.machine.arch);
+  const directory = calls.openOurs(program, { path: '/proc/sys', flags, step: 'open /proc/sys' });
   for (const { name, value } of sysctls) {
     const step = `set ${name}`;
     // Root of a user namespace may not write this file, but may make the call.
     if (name === 'kernel.domainname') program.call(SYS_setdomainname, [value, value.length], { step });
-    else writeWithin(program, { at: directory, path: name.replaceAll('.', '/'), step }, value);
+    else calls.writeWithin(program, { at: directory, path: name.replaceAll('.', '/'), step }, value);
   }
-  close(program, directory);
+  calls.close(program, directory);
 }

@@ -14,17 +14,7 @@ import {
   type TmpfsMount,
 } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedMount } from '../decode/checked.ts';
-import {
-  attach,
-  cloneMount,
-  close,
-  directoryFlags,
-  newFilesystem,
-  openInRoot,
-  openWithin,
-  type Setting,
-  setAttributes,
-} from './calls.ts';
+import * as calls from './calls.ts';
 import type { Context } from './context.ts';
 import { bindNodes, type Dev, lowerDev } from './dev.ts';
 import {
@@ -87,12 +77,12 @@ function cloneBind({ program, host }: Context, mount: CheckedMount, bind: BindMo
   const source = host.binds.get(bind.descriptor);
   if (source === undefined) throw new Refused(mount.target, `no descriptor ${bind.descriptor} came with the request`);
   const { recursive } = bind;
-  const tree = cloneMount(program, { at: program.use(source.descriptor), recursive, step });
+  const tree = calls.cloneMount(program, { at: program.use(source.descriptor), recursive, step });
   const propagation = PROPAGATION[bind.propagation] ?? mnt.MS_PRIVATE;
   const attributes = { set: attributesOf(mount), propagation, recursive, step };
-  if (source.idmap === undefined) setAttributes(program, tree, attributes);
+  if (source.idmap === undefined) calls.setAttributes(program, tree, attributes);
   else
-    setAttributes(program, tree, {
+    calls.setAttributes(program, tree, {
       ...attributes,
       set: attributes.set | mnt.MOUNT_ATTR_IDMAP,
       userNamespace: program.use(source.idmap),
@@ -108,10 +98,10 @@ const PROPAGATION: Readonly<Record<number, number>> = {
 
 function cloneFile({ program, host }: Context, mount: CheckedMount, name: GeneratedName): Result {
   const step = `bind ${mount.target}`;
-  const file = openWithin(program, { at: program.use(host.home), path: `files/${FILE_NAME[name]}`, step });
-  const tree = cloneMount(program, { at: file, step });
-  setAttributes(program, tree, { set: attributesOf(mount), propagation: mnt.MS_PRIVATE, step });
-  close(program, file);
+  const file = calls.openWithin(program, { at: program.use(host.home), path: `files/${FILE_NAME[name]}`, step });
+  const tree = calls.cloneMount(program, { at: file, step });
+  calls.setAttributes(program, tree, { set: attributesOf(mount), propagation: mnt.MS_PRIVATE, step });
+  calls.close(program, file);
   return tree;
 }
 
@@ -125,7 +115,7 @@ export function attachMounts(context: Context, root: Result, prepared: Prepared)
     const file = source.$case === 'file' || (source.$case === 'bind' && source.value.file);
     const place = makeTarget(context, root, { path: target, file, step: `${step}: make the mount point` });
     const made = prepared.mounts.get(mount) ?? makeOwn(context, mount);
-    attach(program, made, { target: place, step });
+    calls.attach(program, made, { target: place, step });
     if (source.$case !== 'kernel') continue;
     const { filesystem } = source.value;
     if (filesystem === KernelFilesystem.KERNEL_FILESYSTEM_PROC) own.proc = made;
@@ -143,11 +133,11 @@ function makeOwn(context: Context, mount: CheckedMount): Result {
   if (source.$case !== 'tmpfs') throw new Refused(target, 'has no source');
   const settings = tmpfsSettings(source.value);
   const attributes = attributesOf(mount);
-  return newFilesystem(context.program, { type: 'tmpfs', settings, attributes, step: `mount ${target}` });
+  return calls.newFilesystem(context.program, { type: 'tmpfs', settings, attributes, step: `mount ${target}` });
 }
 
-function tmpfsSettings({ mode, sizeBytes, uid, gid }: TmpfsMount): Setting[] {
-  const settings: Setting[] = [
+function tmpfsSettings({ mode, sizeBytes, uid, gid }: TmpfsMount): calls.Setting[] {
+  const settings: calls.Setting[] = [
     ['mode', mode.toString(8)],
     ['uid', String(uid)],
     ['gid', String(gid)],
@@ -168,9 +158,9 @@ export function makeTarget({ program, host }: Context, root: Result, { path, fil
     if (file && last) program.call(SYS_mknodat, [parent, name, S_IFREG | 0o644, 0], { step, on: [-EEXIST, exists] });
     else program.call(SYS_mkdirat, [parent, name, 0o755], { step, on: [-EEXIST, exists] });
     program.here(exists);
-    const flags = file && last ? O_PATH : directoryFlags(host.machine.arch);
-    const next = openInRoot(program, { at: root, path: names.slice(0, i + 1).join('/'), flags, step });
-    if (parent !== root) close(program, parent);
+    const flags = file && last ? O_PATH : calls.directoryFlags(host.machine.arch);
+    const next = calls.openInRoot(program, { at: root, path: names.slice(0, i + 1).join('/'), flags, step });
+    if (parent !== root) calls.close(program, parent);
     parent = next;
   }
   return parent;

@@ -2,7 +2,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite, tool } from '../kit/need.ts';
 import { type Instance, startInstance } from './kit.ts';
 
 type Terminal = {
@@ -41,7 +41,7 @@ function openTerminal(line: string, env: NodeJS.ProcessEnv): Terminal {
   };
 }
 
-suite('berth on a terminal', [root, tool('script', 'bsdutils')], () => {
+suite('berth on a terminal', [root, busybox, tool('script', 'bsdutils')], () => {
   let berth: Instance;
   let env: NodeJS.ProcessEnv;
   beforeAll(() => {

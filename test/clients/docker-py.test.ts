@@ -1,7 +1,7 @@
 // docker-py, the Python client of docker-compose 1 and many tools, against an instance: what its calls give.
 import { spawnSync } from 'node:child_process';
 import { expect, test } from 'vitest';
-import { root, suite } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 import { runProgram, startInstance } from './kit.ts';
 
 const dockerPy = {
@@ -9,7 +9,7 @@ const dockerPy = {
   met: () => spawnSync('python3', ['-c', 'import docker'], { stdio: 'ignore' }).status === 0,
 };
 
-suite('docker-py', [root, dockerPy], () => {
+suite('docker-py', [root, busybox, dockerPy], () => {
   test('its calls give what they give with Docker', () => {
     using berth = startInstance();
     const script = new URL('python/docker_py.py', import.meta.url).pathname;

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { IMAGE, type PrivateEngine, startEngine } from '../kit/engine.ts';
-import { type Need, root, suite, tool } from '../kit/need.ts';
+import { busybox, type Need, root, suite } from '../kit/need.ts';
 
 const PYTHON = '/usr/bin/python3';
 const grpcio: Need = {
@@ -14,7 +14,7 @@ const here = new URL('./python/', import.meta.url).pathname;
 
 type Ran = { readonly code: number | null; readonly out: string; readonly err: string };
 
-suite('berth.v1 from Python', [root, grpcio, tool('busybox', 'busybox-static')], () => {
+suite('berth.v1 from Python', [root, grpcio, busybox], () => {
   let engine: PrivateEngine;
   let socket: string;
   beforeAll(async () => {

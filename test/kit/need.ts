@@ -2,6 +2,7 @@
 // BERTH_MUST_RUN, fails instead, so that nothing is skipped there by accident.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { describe, test } from 'vitest';
+import { staticBusybox } from './image.ts';
 
 export type Need = { readonly reason: string; readonly met: () => boolean };
 
@@ -29,6 +30,12 @@ export function tool(name: string, from: string = name): Need {
     met: () => spawnSync('sh', ['-c', `command -v ${name}`], { stdio: 'ignore' }).status === 0,
   };
 }
+
+/** What images of the tests are made of. */
+export const busybox: Need = {
+  reason: 'needs a static busybox (Debian package busybox-static)',
+  met: () => staticBusybox() !== undefined,
+};
 
 /** The first of the needs that is not met; undefined when all are. */
 export function unmet(needs: readonly Need[]): string | undefined {

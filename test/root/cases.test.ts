@@ -10,11 +10,11 @@ import { NS_FLAGS } from '../../core/plan/namespaces.ts';
 import { baseFacts, type Case, donorFacts, intent, loadCases } from '../cases/load.ts';
 import { IMAGE, type PrivateEngine, startEngine } from '../kit/engine.ts';
 import { busyboxImage, dockerSave25 } from '../kit/image.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 
 const HIERARCHY = existsSync('/sys/fs/cgroup/cgroup.controllers') ? 'v2' : 'v1';
 
-suite('cases, run for real', [root, tool('busybox', 'busybox-static')], () => {
+suite('cases, run for real', [root, busybox], () => {
   let engine: PrivateEngine;
   const folder = mkdtempSync(join(tmpdir(), 'berth-cases-'));
   beforeAll(async () => {

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RESERVED_UID } from '../../core/cli/place.ts';
 import { type PrivateEngine, startEngine } from '../kit/engine.ts';
-import { root, suite } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 
-suite('a full disk', [root], () => {
+suite('a full disk', [root, busybox], () => {
   let engine: PrivateEngine;
   let logs: string;
   beforeAll(async () => {

@@ -5,11 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type PrivateEngine, somebody, startEngine } from '../kit/engine.ts';
 import { busyboxImage, type KitImage, makeImage } from '../kit/image.ts';
-import { suite } from '../kit/need.ts';
+import { busybox, suite } from '../kit/need.ts';
 import { type Registry, registry, startRegistry } from '../kit/registry.ts';
 import { tarOf } from '../kit/tar.ts';
 
-suite('images from a registry', [somebody, registry], () => {
+suite('images from a registry', [somebody, busybox, registry], () => {
   let engine: PrivateEngine;
   let server: Registry;
   beforeAll(async () => {

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type PrivateEngine, somebody, startEngine } from '../kit/engine.ts';
-import { suite } from '../kit/need.ts';
+import { busybox, suite } from '../kit/need.ts';
 
 const KILLS = process.env['BERTH_LONG'] ? 25 : 6;
 const LINES = process.env['BERTH_LONG'] ? 600_000 : 150_000;
@@ -20,7 +20,7 @@ function expectCount(text: string, n: number): void {
   expect(lines.findIndex((line, i) => line !== String(i + 1))).toBe(-1);
 }
 
-suite('survival of the engine', [somebody], () => {
+suite('survival of the engine', [somebody, busybox], () => {
   let engine: PrivateEngine;
   beforeAll(async () => {
     engine = await startEngine();

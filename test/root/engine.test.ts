@@ -18,10 +18,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { asRoot, demultiplex, ENGINE_UID, IMAGE, type PrivateEngine, somebody, startEngine } from '../kit/engine.ts';
 import { busyboxImage, dockerSave20, makeImage, ociArchive } from '../kit/image.ts';
-import { suite } from '../kit/need.ts';
+import { busybox, suite } from '../kit/need.ts';
 import { tarOf } from '../kit/tar.ts';
 
-suite('the engine', [somebody], () => {
+suite('the engine', [somebody, busybox], () => {
   let engine: PrivateEngine;
   beforeAll(async () => {
     engine = await startEngine();

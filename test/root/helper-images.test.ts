@@ -14,10 +14,10 @@ import {
   startHelper,
 } from '../kit/helper.ts';
 import { busyboxTar } from '../kit/image.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 import { tarOf } from '../kit/tar.ts';
 
-suite('helper images', [root, tool('busybox', 'busybox-static')], () => {
+suite('helper images', [root, busybox], () => {
   const store = (helper: PrivateHelper, part: string): string[] =>
     readdirSync(join(helper.directory, 'lib/helper', part));
   const top = tarOf([

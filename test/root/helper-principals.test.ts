@@ -26,12 +26,12 @@ import {
 } from '../kit/helper.ts';
 import { busyboxTar } from '../kit/image.ts';
 import { DEFAULT_MOUNTS } from '../kit/launcher.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 
 const ADA = 61_001;
 const BOB = 61_002;
 
-suite('helper principals', [root, tool('busybox', 'busybox-static')], () => {
+suite('helper principals', [root, busybox], () => {
   let helper: PrivateHelper;
   let ada: Client;
   let bob: Client;

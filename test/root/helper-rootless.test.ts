@@ -18,11 +18,11 @@ import {
 } from '../kit/helper.ts';
 import { busyboxTar } from '../kit/image.ts';
 import { DEFAULT_MOUNTS, NEW_NAMESPACES } from '../kit/launcher.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 
 const UID = 61_003;
 
-suite('helper rootless', [root, tool('busybox', 'busybox-static')], () => {
+suite('helper rootless', [root, busybox], () => {
   let helper: PrivateHelper;
   let client: Client;
   let layer: string;

@@ -18,7 +18,7 @@ import {
   startHelper,
 } from '../kit/helper.ts';
 import { busyboxTar } from '../kit/image.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 
 const LINES = 20_000;
 
@@ -26,7 +26,7 @@ function pipesOf(pid: number): number {
   return descriptorsOf(pid).filter((link) => link.startsWith('pipe:')).length;
 }
 
-suite('helper survival', [root, tool('busybox', 'busybox-static')], () => {
+suite('helper survival', [root, busybox], () => {
   let helper: PrivateHelper;
   let client: Client;
   let layer: string;

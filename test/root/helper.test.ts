@@ -45,9 +45,9 @@ import {
 } from '../kit/helper.ts';
 import { busyboxTar } from '../kit/image.ts';
 import { DEFAULT_MOUNTS, makeTree } from '../kit/launcher.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 
-suite('helper', [root, tool('busybox', 'busybox-static')], () => {
+suite('helper', [root, busybox], () => {
   let helper: PrivateHelper;
   let client: Client;
   let layer: string;

@@ -47,7 +47,7 @@ import {
   planOf,
   processOf,
 } from '../kit/launcher.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite, tool } from '../kit/need.ts';
 
 const SECONDS = process.env['BERTH_LONG'] ? 20 : 3;
 const HELD_NS = 10_000_000;
@@ -116,7 +116,7 @@ async function attacked(lab: Lab, act: (target: Target) => Promise<void>): Promi
   );
 }
 
-suite("an attack by the container's root", [root, tool('gcc')], () => {
+suite("an attack by the container's root", [root, busybox, tool('gcc')], () => {
   const prepare = async () => {
     const lab = await openLab();
     const source = new URL('../kit/attacker.c', import.meta.url).pathname;

@@ -4,7 +4,7 @@ import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { suite, userNamespaces } from '../kit/need.ts';
+import { busybox, suite, userNamespaces } from '../kit/need.ts';
 
 const UID = 54_321;
 const SCRIPT = new URL('../kit/rootless-launch.ts', import.meta.url).pathname;
@@ -15,7 +15,7 @@ type Ended = {
 };
 let results: { plain: Ended; hostNetwork: Ended; hostIpc: string; init: Ended };
 
-suite('a rootless launch', [userNamespaces], () => {
+suite('a rootless launch', [userNamespaces, busybox], () => {
   const directory = mkdtempSync(join(tmpdir(), 'berth-rootless-'));
   beforeAll(() => {
     const root = process.getuid?.() === 0;

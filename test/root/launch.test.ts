@@ -60,11 +60,11 @@ import {
   processOf,
   runToText,
 } from '../kit/launcher.ts';
-import { root, suite } from '../kit/need.ts';
+import { busybox, root, suite, unmet } from '../kit/need.ts';
 
 let lab: Lab;
 beforeAll(async () => {
-  if (root.met()) lab = await openLab();
+  if (unmet([root, busybox]) === undefined) lab = await openLab();
 });
 afterAll(() => lab?.[Symbol.dispose]());
 
@@ -87,7 +87,7 @@ const bind = (descriptor: number, target: string, more = {}): CheckedMount => ({
   noExec: false,
 });
 
-suite('a container', [root], () => {
+suite('a container', [root, busybox], () => {
   test("has its own of everything, Docker's capabilities and a filter, and none of the launcher", async () => {
     const { lines } = await run(
       'id; hostname; echo $$; pwd; cat /proc/self/uid_map; grep -E "^(CapEff|CapBnd|CapInh|NoNewPrivs|Seccomp|SigIgn|SigBlk|Umask):" /proc/self/status; readlink /proc/1/exe; ls /proc/self/fd; cat /sys/class/net/lo/operstate; ls /sys/class/net',
@@ -476,7 +476,7 @@ suite('a container', [root], () => {
   });
 });
 
-suite('a launch that cannot be', [root], () => {
+suite('a launch that cannot be', [root, busybox], () => {
   const failure = async (plan: Parameters<typeof planOf>[0], change: Change = {}) => {
     const { outcome } = await runToText(lab, planOf(plan), change);
     return outcome.kind === 'failed' ? `${outcome.failure.detail} (${outcome.failure.call})` : 'it runs';
@@ -549,7 +549,7 @@ suite('a launch that cannot be', [root], () => {
   });
 });
 
-suite('a terminal', [root], () => {
+suite('a terminal', [root, busybox], () => {
   const openTty = () => {
     const [ours, theirs] = socketpair(1);
     return {
@@ -638,7 +638,7 @@ suite('a terminal', [root], () => {
   });
 });
 
-suite('init', [root], () => {
+suite('init', [root, busybox], () => {
   test('passes signals on and ends as its child does', async () => {
     const script = 'trap "echo got TERM; exit 5" TERM; echo ready; while :; do sleep 0.05; done';
     const { stdio, text } = capture();
@@ -690,7 +690,7 @@ suite('init', [root], () => {
   });
 });
 
-suite('an exec', [root], () => {
+suite('an exec', [root, busybox], () => {
   test('is a process of the container like any other', async () => {
     const { outcome } = await launch(lab, planOf({ run: ['/bin/sleep', '60'] }));
     if (outcome.kind === 'failed') throw new Error(outcome.failure.detail);
@@ -733,7 +733,7 @@ suite('an exec', [root], () => {
   });
 });
 
-suite('a container that joins another', [root], () => {
+suite('a container that joins another', [root, busybox], () => {
   test('shares what it joins and nothing else', async () => {
     const first = await launch(lab, planOf({ run: ['/bin/sleep', '60'] }), { keepUsers: true });
     if (first.outcome.kind === 'failed' || first.userNamespace === undefined) throw new Error('no first');

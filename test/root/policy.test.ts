@@ -7,9 +7,9 @@ import { runCli } from '../../core/cli/cli.ts';
 import { DEFAULT_POLICY_TEXT } from '../../core/cli/policy-default.ts';
 import { RESERVED_UID } from '../../core/cli/place.ts';
 import { type PrivateEngine, startEngine } from '../kit/engine.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 
-suite('policy of a real instance', [root, tool('busybox', 'busybox-static')], () => {
+suite('policy of a real instance', [root, busybox], () => {
   let engine: PrivateEngine;
   beforeAll(async () => {
     engine = await startEngine();

@@ -17,7 +17,7 @@ import {
   settled,
   startInstance,
 } from '../kit/instance.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite } from '../kit/need.ts';
 import {
   COUNTING_ON,
   counting,
@@ -49,7 +49,7 @@ type Script = {
   readonly finish: (name: string, ran: Ran) => Promise<void>;
 };
 
-suite('survival', [root, built, tool('busybox', 'busybox-static')], () => {
+suite('survival', [root, built, busybox], () => {
   let berth: Instance;
   let registry: Fake;
   let archive: string;

@@ -25,14 +25,14 @@ import {
   startInstance,
   uidsOf,
 } from '../kit/instance.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite, tool } from '../kit/need.ts';
 
 const ADA = 41_001;
 const BOB = 41_002;
 const FLIPS = process.env['BERTH_LONG'] ? 10_000 : 200;
 const UNKNOWN = 'f'.repeat(64);
 
-suite('two users', [root, built, tool('busybox', 'busybox-static'), tool('setpriv', 'util-linux')], () => {
+suite('two users', [root, built, busybox, tool('setpriv', 'util-linux')], () => {
   let berth: Instance;
   /** Her container that sleeps, its id and its first process. */
   let hers: { id: string; pid: number };

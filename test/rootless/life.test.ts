@@ -5,16 +5,12 @@ import { chownSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { busyboxImage, dockerSave20, staticBusybox } from '../kit/image.ts';
-import { type Need, suite, tool, userNamespaces } from '../kit/need.ts';
+import { busyboxImage, dockerSave20 } from '../kit/image.ts';
+import { busybox, suite, tool, userNamespaces } from '../kit/need.ts';
 
 const berth = new URL('../../dist/berth', import.meta.url).pathname;
 const isRoot = process.getuid?.() === 0;
 const UID = isRoot ? 54322 : (process.getuid?.() ?? 0);
-const busybox: Need = {
-  reason: 'needs a static busybox (Debian package busybox-static)',
-  met: () => staticBusybox() !== undefined,
-};
 
 suite('rootless', [userNamespaces, busybox, ...(isRoot ? [tool('setpriv', 'util-linux')] : [])], () => {
   let state = '';

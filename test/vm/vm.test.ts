@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { busyboxImage, dockerSave20 } from '../kit/image.ts';
-import { root, suite, tool } from '../kit/need.ts';
+import { busybox, root, suite, tool } from '../kit/need.ts';
 
 const checkout = new URL('../..', import.meta.url).pathname;
 const cache = '/var/cache/berth-test/vm';
@@ -16,7 +16,7 @@ suite(
   [
     root,
     tool('qemu-system-x86_64', 'qemu-system-x86'),
-    tool('busybox', 'busybox-static'),
+    busybox,
     tool('mke2fs', 'e2fsprogs'),
     tool('cpio'),
   ],
