@@ -1,0 +1,174 @@
+// A lab for attacks: a private helper, its clients as made-up uids, images with the attacker's programs in them, and short words for what every attack does.
+import { execFileSync } from 'node:child_process';
+import { chownSync, closeSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openPath } from '../../core/sys/fd.ts';
+import { type Launch, Propagation, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
+import type { Exec } from '../../proto/gen/berth/helper/v1/request.ts';
+import {
+  type Client,
+  importTar,
+  launchedOf,
+  launchOf,
+  newId,
+  type PrivateHelper,
+  processOf,
+  readAll,
+  startHelper,
+} from './helper.ts';
+import { ALL_CAPABILITIES, DEFAULT_MOUNTS } from './launcher.ts';
+import { type TarItem, tarOf } from './tar.ts';
+
+export const ADA = 41_011;
+export const BOB = 41_012;
+
+/** Compiles a program of this directory, static, for no machine but this one. */
+export function compile(name: string): { readonly path: string; readonly remove: () => void } {
+  const directory = mkdtempSync(join(tmpdir(), 'berth-attack-'));
+  const path = join(directory, 'program');
+  execFileSync('gcc', ['-O1', '-static', '-o', path, new URL(`${name}.c`, import.meta.url).pathname]);
+  return { path, remove: () => rmSync(directory, { recursive: true }) };
+}
+
+export type Lab = {
+  readonly helper: PrivateHelper;
+  readonly ada: Client;
+  readonly bob: Client;
+  /** A layer of ADA's and BOB's: `/inside` (attack-inside.c), and what is added. Gives its diff id. */
+  readonly layer: (items?: readonly TarItem[]) => Promise<string>;
+  /** Runs `/inside` with these words to its end; what it answered to each. Options as `launch`. */
+  readonly inside: (words: readonly string[], options?: Options) => Promise<string[]>;
+  /** As `inside`, in a container that runs. */
+  readonly beside: (container: string, words: readonly string[], change?: Partial<Exec>) => Promise<string[]>;
+  /** A container of ADA's that stays. */
+  readonly stay: (options?: Options) => Promise<{ readonly id: string; readonly pid: number; readonly block: number }>;
+  readonly end: (container: string, client?: Client) => Promise<void>;
+  readonly [Symbol.asyncDispose]: () => Promise<void>;
+};
+export type Options = {
+  readonly client?: Client;
+  readonly layers?: readonly string[];
+  readonly change?: Partial<Launch>;
+  readonly fds?: readonly number[];
+};
+
+/** Opens one; `gcc` must be there. */
+export async function openLab(env: Readonly<Record<string, string>> = {}): Promise<Lab> {
+  const program = compile('attack-inside');
+  const content = readFileSync(program.path);
+  program.remove();
+  const helper = await startHelper(env);
+  const [ada, bob] = [await helper.client(ADA), await helper.client(BOB)];
+  const plain = await deliver();
+  async function deliver(items: readonly TarItem[] = []): Promise<string> {
+    const tmp: TarItem = { name: 'tmp/', type: '5', mode: 0o1777 };
+    const all: TarItem[] = [{ name: 'inside', mode: 0o755, content }, tmp, ...items];
+    const tar = tarOf(all);
+    await importTar(bob, tar, helper.directory);
+    return await importTar(ada, tar, helper.directory);
+  }
+  const launch = ({ layers = [plain], change }: Options, words: readonly string[]): Launch =>
+    launchOf(layers, ['/inside', ...words], change);
+  const remove = (client: Client, container: string) => client.done({ $case: 'remove', value: { container } });
+  const lab: Lab = {
+    helper,
+    ada,
+    bob,
+    layer: deliver,
+    async inside(words, options = {}) {
+      const { client = ada, fds = [] } = options;
+      const value = launch(options, words);
+      const answer = await client.done({ $case: 'launch', value }, { fds, wantFds: true });
+      const [out = -1, ...rest] = answer.fds;
+      for (const fd of rest) closeSync(fd);
+      await client.exited(value.id);
+      await remove(client, value.id);
+      return answersOf(await readAll(out));
+    },
+    async beside(container, words, change = {}) {
+      const value = execOf(container, ['/inside', ...words], change);
+      const answer = await ada.done({ $case: 'exec', value }, { wantFds: true });
+      const [out = -1, ...rest] = answer.fds;
+      for (const fd of rest) closeSync(fd);
+      await ada.exited(container, value.id);
+      await ada.done({ $case: 'forget', value: { container, exec: value.id } });
+      return answersOf(await readAll(out));
+    },
+    async stay(options = {}) {
+      const { client = ada, fds = [] } = options;
+      const value = launch({ ...options, change: { ...options.change, process: processOf(['/inside', 'stay']) } }, []);
+      const { pid, block } = launchedOf(await client.done({ $case: 'launch', value }, { fds }));
+      return { id: value.id, pid, block };
+    },
+    async end(container, client = ada) {
+      await client.done({ $case: 'signal', value: { container, exec: '', signal: 9, all: true } });
+      await client.exited(container);
+      await remove(client, container);
+    },
+    [Symbol.asyncDispose]: () => helper[Symbol.asyncDispose](),
+  };
+  return lab;
+}
+
+function answersOf(text: string): string[] {
+  return text.split('\n').filter(Boolean);
+}
+
+/** An exec with Docker's defaults. */
+export function execOf(container: string, argv: readonly string[], change: Partial<Exec> = {}): Exec {
+  return {
+    container,
+    id: newId(),
+    process: processOf(argv),
+    hardening: { seccomp: Seccomp.SECCOMP_DEFAULT, maskedPaths: [], readOnlyPaths: [], sysctls: [] },
+    stdio: { tty: false, stdin: false, columns: 0, rows: 0 },
+    ...change,
+  };
+}
+
+/** Everything that can be had: all capabilities and no filter. */
+export const MIGHTY: Partial<Launch> = {
+  process: processOf([], {
+    capabilities: {
+      bounding: ALL_CAPABILITIES,
+      effective: ALL_CAPABILITIES,
+      permitted: ALL_CAPABILITIES,
+      inheritable: 0n,
+      ambient: 0n,
+    },
+  }),
+};
+
+/** A bind of the ticket's first descriptor. */
+export function bindMount(
+  target: string,
+  more: Partial<Launch['mounts'][number]> & { readonly file?: boolean } = {},
+): Launch['mounts'][number] {
+  const { file = false, ...rest } = more;
+  const value = { descriptor: 0, recursive: true, file, propagation: Propagation.PROPAGATION_PRIVATE };
+  const quiet = { readOnly: false, noSuid: false, noDev: false, noExec: false };
+  return { source: { $case: 'bind', value }, target, ...quiet, ...rest };
+}
+
+export const MOUNTS = DEFAULT_MOUNTS;
+
+/** A directory of the user's; gives its path. */
+export function directoryOf(helper: PrivateHelper, uid: number, name: string): string {
+  const path = join(helper.directory, name);
+  mkdirSync(path);
+  chownSync(path, uid, uid);
+  return path;
+}
+
+/** Opens as the user would: with his rights, the place only. */
+export function placeAs<T>(uid: number, path: string, use: (fd: number) => T): T {
+  process.setegid?.(uid);
+  process.seteuid?.(uid);
+  try {
+    return use(openPath(path));
+  } finally {
+    process.seteuid?.(0);
+    process.setegid?.(0);
+  }
+}
