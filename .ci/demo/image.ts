@@ -5,9 +5,9 @@ import { assembleArm64 } from '../../helper/launch/arm64.ts';
 import { assembleX64 } from '../../helper/launch/x64.ts';
 import { encodeProgram, PROGRAM_BASE } from '../../helper/lower/encode.ts';
 import { createProgram, newLabel, type Program } from '../../helper/lower/program.ts';
-import { ENOENT } from '../../proto/abi/errno.ts';
-import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
-import { type Arch, SYS_close, SYS_exit_group, SYS_openat, SYS_read, SYS_write } from '../../proto/abi/unistd.ts';
+import { ENOENT } from '../../proto/abi/errno.gen.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
+import { type Arch, SYS_close, SYS_exit_group, SYS_openat, SYS_read, SYS_write } from '../../proto/abi/unistd.gen.ts';
 
 const STDOUT = 1;
 const CHUNK = 4096;

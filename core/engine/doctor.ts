@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, statfsSync } from 'node:fs';
 import { release } from 'node:os';
-import { CAP_NAMES } from '../../proto/abi/capability.ts';
+import { CAP_NAMES } from '../../proto/abi/capability.gen.ts';
 import { CgroupVersion, ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
 import { binarySize } from '../spec/units.ts';
 import type { Context } from './context.ts';

@@ -1,6 +1,6 @@
 // Starting a container's process, and what follows from its end: record, waiters, removal, the restart policy.
-import { CLONE_NEWUSER } from '../../proto/abi/sched.ts';
-import { SIGKILL } from '../../proto/abi/signal.ts';
+import { CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
+import { SIGKILL } from '../../proto/abi/signal.gen.ts';
 import type { Launched } from '../../proto/gen/berth/helper/v1/request.ts';
 import { BerthError, type Code } from '../base/errors.ts';
 import { planContainer, wantedBinds } from '../plan/container.ts';

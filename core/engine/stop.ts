@@ -1,6 +1,6 @@
 // Signals to containers: kill, stop with its grace, pause.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SIGKILL, SIGTERM } from '../../proto/abi/signal.ts';
+import { SIGKILL, SIGTERM } from '../../proto/abi/signal.gen.ts';
 import { BerthError } from '../base/errors.ts';
 import { parseSignal } from '../plan/signal.ts';
 import { type Container, inTurn } from './container.ts';

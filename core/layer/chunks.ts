@@ -1,5 +1,5 @@
 // Where a file's bytes lie in its tar, as EROFS chunk indexes: one chunk for a plain file, one per piece for a sparse one.
-import { CHUNK, EROFS_CHUNK_INDEX_BYTES, EROFS_NULL_ADDR } from '../../proto/abi/erofs.ts';
+import { CHUNK, EROFS_CHUNK_INDEX_BYTES, EROFS_NULL_ADDR } from '../../proto/abi/erofs.gen.ts';
 import { extentsOf, type LayerEntry } from '../spec/layer-index.ts';
 import { LayerFault } from './fault.ts';
 

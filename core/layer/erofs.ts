@@ -1,7 +1,7 @@
 // Builds the EROFS metadata image of a merged tree: 512-byte blocks, 64-byte inodes, every file's data in its layer's tar, which is mounted
 // as an extra device. Nothing but metadata is copied. Order: super block, device table, inodes with small directories, links and
 // attributes inline, then the blocks of large directories and links. Source: Linux Documentation/filesystems/erofs.rst.
-import * as erofs from '../../proto/abi/erofs.ts';
+import * as erofs from '../../proto/abi/erofs.gen.ts';
 import { KIND, putText, viewOf, xattrsOf } from '../spec/layer-index.ts';
 import { type Chunks, planChunks, writeChunks } from './chunks.ts';
 import { LayerFault } from './fault.ts';

@@ -2,7 +2,7 @@
 // mounted. Safe because every call names one component of a tree we made, in a directory opened beneath 4 without following anything;
 // names come from the index, where no component holds a slash or is "." or "..".
 import { closeSync, fchmodSync, fchownSync, ftruncateSync } from 'node:fs';
-import { O_CREAT, O_DIRECTORY_OF, O_EXCL, O_WRONLY } from '../../proto/abi/fcntl.ts';
+import { O_CREAT, O_DIRECTORY_OF, O_EXCL, O_WRONLY } from '../../proto/abi/fcntl.gen.ts';
 import { extentsOf, KIND, latin1Bytes, type LayerEntry, type WorkerResult, xattrsOf } from '../spec/layer-index.ts';
 import * as at from '../sys/at.ts';
 import { SysError } from '../sys/libc.ts';

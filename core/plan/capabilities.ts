@@ -1,5 +1,5 @@
 // --cap-add, --cap-drop and --privileged to the five sets of capability bits.
-import { CAP_MASK, CAP_NAMES } from '../../proto/abi/capability.ts';
+import { CAP_MASK, CAP_NAMES } from '../../proto/abi/capability.gen.ts';
 import type { Capabilities } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { type Noted, noted, refuse } from './reason.ts';
 

@@ -8,7 +8,7 @@ import {
   CLONE_NEWTIME,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
-} from '../../proto/abi/sched.ts';
+} from '../../proto/abi/sched.gen.ts';
 import type { Namespaces } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { type ContainerId, unreachable } from '../base/brand.ts';
 import { type Noted, noted, type Reason, refuse } from './reason.ts';

@@ -1,5 +1,5 @@
 // What a file is to execve(2), by its first bytes: a program with its loader, a script with its interpreter, or neither.
-import { EM_AARCH64, EM_X86_64, PT_INTERP } from '../../proto/abi/elf.ts';
+import { EM_AARCH64, EM_X86_64, PT_INTERP } from '../../proto/abi/elf.gen.ts';
 
 export type ProgramFile =
   /** `loader`: undefined for static programs, and where the headers lie further in than the bytes at hand. */

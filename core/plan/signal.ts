@@ -1,5 +1,5 @@
 // Signal names as `--stop-signal` and `kill -s` take them.
-import * as SIGNALS from '../../proto/abi/signal.ts';
+import * as SIGNALS from '../../proto/abi/signal.gen.ts';
 import { refuse } from './reason.ts';
 
 const RTMIN = SIGNALS.SIGRTMIN + 2; // glibc's, as everybody counts them

@@ -2,15 +2,15 @@
 // no symbolic link, magic link, mount point or `..` is passed on the way.
 import { readSync, writeSync } from 'node:fs';
 import koffi from 'koffi';
-import { O_CLOEXEC } from '../../proto/abi/fcntl.ts';
+import { O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
 import {
   OPEN_HOW_BYTES,
   RESOLVE_BENEATH,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
-} from '../../proto/abi/openat2.ts';
-import { SYS_openat2 } from '../../proto/abi/unistd.ts';
+} from '../../proto/abi/openat2.gen.ts';
+import { SYS_openat2 } from '../../proto/abi/unistd.gen.ts';
 import { checked, E, orErrno, SysError } from './libc.ts';
 
 const libc = koffi.load('libc.so.6');

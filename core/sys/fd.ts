@@ -1,10 +1,18 @@
 // Plain descriptors: close, duplicate, lock, window size, and paths opened once with the caller's own rights.
 import { closeSync } from 'node:fs';
-import { F_DUPFD_CLOEXEC, F_GETFL, F_SETFL, O_NONBLOCK, AT_FDCWD, O_CLOEXEC, O_PATH } from '../../proto/abi/fcntl.ts';
-import { LOCK_EX, LOCK_NB } from '../../proto/abi/file.ts';
-import { TIOCSWINSZ } from '../../proto/abi/ioctls.ts';
-import { OPEN_HOW_BYTES, RESOLVE_NO_MAGICLINKS } from '../../proto/abi/openat2.ts';
-import { SYS_openat2 } from '../../proto/abi/unistd.ts';
+import {
+  F_DUPFD_CLOEXEC,
+  F_GETFL,
+  F_SETFL,
+  O_NONBLOCK,
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_PATH,
+} from '../../proto/abi/fcntl.gen.ts';
+import { LOCK_EX, LOCK_NB } from '../../proto/abi/file.gen.ts';
+import { TIOCSWINSZ } from '../../proto/abi/ioctls.gen.ts';
+import { OPEN_HOW_BYTES, RESOLVE_NO_MAGICLINKS } from '../../proto/abi/openat2.gen.ts';
+import { SYS_openat2 } from '../../proto/abi/unistd.gen.ts';
 import { checked, E, orErrno, raw, SysError } from './libc.ts';
 
 /** Closes a descriptor. An error of close(2) says nothing that could be acted on here: the descriptor is gone all the same. */

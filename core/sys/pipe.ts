@@ -1,6 +1,6 @@
 // Pipes, and bytes moved from them to files inside the kernel: a byte is always in the pipe or in the file, never only in our memory.
-import { O_CLOEXEC } from '../../proto/abi/fcntl.ts';
-import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../../proto/abi/splice.ts';
+import { O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
+import { SPLICE_F_MOVE, SPLICE_F_NONBLOCK } from '../../proto/abi/splice.gen.ts';
 import { checked, orErrno, raw } from './libc.ts';
 
 /** A new pipe, both ends CLOEXEC. */

@@ -2,7 +2,7 @@
 // libuv Pipe handle opened on a duplicate of it becomes "readable" when anything in it is ready. Reading an epoll descriptor fails, which
 // ends the handle: it serves once, and is made anew after each round.
 import { Socket } from 'node:net';
-import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN } from '../../proto/abi/eventpoll.ts';
+import { EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN } from '../../proto/abi/eventpoll.gen.ts';
 import { closeFd, duplicate } from './fd.ts';
 import { checked, E, orErrno, raw, SysError } from './libc.ts';
 import { makePipe } from './pipe.ts';

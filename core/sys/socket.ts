@@ -1,5 +1,5 @@
 // Unix sockets on raw descriptors: what Node's net cannot do is to pass descriptors and to ask who the peer is.
-import { POLLHUP } from '../../proto/abi/poll.ts';
+import { POLLHUP } from '../../proto/abi/poll.gen.ts';
 import {
   AF_UNIX,
   MSG_CMSG_CLOEXEC,
@@ -13,7 +13,7 @@ import {
   SOCK_STREAM,
   SOL_SOCKET,
   UNIX_PATH_MAX,
-} from '../../proto/abi/socket.ts';
+} from '../../proto/abi/socket.gen.ts';
 import { closeFd } from './fd.ts';
 import { addressOf, checked, E, orErrno, raw, SysError } from './libc.ts';
 

@@ -1,5 +1,5 @@
 // A launch: what must hold of its fields alone and of one beside the other. What the caller may have is not asked here but by proto/policy.
-import * as sched from '../../proto/abi/sched.ts';
+import * as sched from '../../proto/abi/sched.gen.ts';
 import * as plan from '../../proto/gen/berth/helper/v1/plan.ts';
 import * as fields from './fields.ts';
 import { DEVICE, LIMITS } from './limits.ts';

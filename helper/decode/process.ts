@@ -1,5 +1,5 @@
 // What is executed, by launch and exec: argument vector, ids, resource limits, capabilities. Nothing is left to the kernel's or the helper's choice.
-import { CAP_MASK } from '../../proto/abi/capability.ts';
+import { CAP_MASK } from '../../proto/abi/capability.gen.ts';
 import * as plan from '../../proto/gen/berth/helper/v1/plan.ts';
 import { any, list, message, named, PATH_BYTES_MAX, path, type Rule, range, text } from './fields.ts';
 import { must } from './malformed.ts';

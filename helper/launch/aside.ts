@@ -1,8 +1,8 @@
 // Closes what strangers have sent. What lies behind a descriptor can keep close(2) waiting for as long as its sender likes (a file of a FUSE file system of
 // his, a socket that lingers, a huge file that was removed); so it is closed by a process that shares our table of descriptors and nothing waits for.
-import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../proto/abi/mman.ts';
-import { CLONE_FILES } from '../../proto/abi/sched.ts';
-import { SYS_close, SYS_exit_group } from '../../proto/abi/unistd.ts';
+import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../proto/abi/mman.gen.ts';
+import { CLONE_FILES } from '../../proto/abi/sched.gen.ts';
+import { SYS_close, SYS_exit_group } from '../../proto/abi/unistd.gen.ts';
 import { encodeProgram } from '../lower/encode.ts';
 import { createProgram } from '../lower/program.ts';
 import { isOpen } from '../sys/descriptors.ts';

@@ -2,14 +2,14 @@
 // the sealed launcher, while the helper stands still; it joins nothing before. No page of the helper is writable and executable: the code of the
 // child is the sealed file itself, mapped to read and execute.
 import { closeSync, fchmodSync, writeSync } from 'node:fs';
-import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
-import { EINVAL } from '../../proto/abi/errno.ts';
-import * as files from '../../proto/abi/fcntl.ts';
-import { MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_NOEXEC_SEAL } from '../../proto/abi/memfd.ts';
-import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../proto/abi/mman.ts';
-import * as sched from '../../proto/abi/sched.ts';
-import { SIGCHLD } from '../../proto/abi/signal.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.gen.ts';
+import { EINVAL } from '../../proto/abi/errno.gen.ts';
+import * as files from '../../proto/abi/fcntl.gen.ts';
+import { MFD_ALLOW_SEALING, MFD_CLOEXEC, MFD_EXEC, MFD_NOEXEC_SEAL } from '../../proto/abi/memfd.gen.ts';
+import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE } from '../../proto/abi/mman.gen.ts';
+import * as sched from '../../proto/abi/sched.gen.ts';
+import { SIGCHLD } from '../../proto/abi/signal.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import { encodeProgram } from '../lower/encode.ts';
 import { createProgram, type Program } from '../lower/program.ts';
 import { fcntl, memfdCreate } from '../sys/descriptors.ts';

@@ -1,17 +1,17 @@
 // The keeper as a program of the launcher: the helper's parent, a few kilobytes, two threads of one table of records. The first starts the helper, waits
 // for any child, appends what it saw to the file of exits and only then reaps; the helper itself it starts again, unless that ended with 0, which
 // ends the keeper too. The second takes descriptors from the helper and closes them again when told to. It reads nothing else and decides nothing.
-import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
-import { ECHILD } from '../../proto/abi/errno.ts';
-import { AT_FDCWD, F_SETFD, O_CLOEXEC, O_RDWR } from '../../proto/abi/fcntl.ts';
-import { PR_SET_CHILD_SUBREAPER } from '../../proto/abi/prctl.ts';
-import { RLIMIT_NOFILE } from '../../proto/abi/resource.ts';
-import * as sched from '../../proto/abi/sched.ts';
-import { SIG_SETMASK, SIGCHLD, SIGSET_BYTES, SIGTERM } from '../../proto/abi/signal.ts';
-import { CMSGHDR_BYTES, MSG_CMSG_CLOEXEC, MSGHDR_BYTES } from '../../proto/abi/socket.ts';
-import { CLOCK_BOOTTIME } from '../../proto/abi/time.ts';
-import * as nr from '../../proto/abi/unistd.ts';
-import * as waiting from '../../proto/abi/wait.ts';
+import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.gen.ts';
+import { ECHILD } from '../../proto/abi/errno.gen.ts';
+import { AT_FDCWD, F_SETFD, O_CLOEXEC, O_RDWR } from '../../proto/abi/fcntl.gen.ts';
+import { PR_SET_CHILD_SUBREAPER } from '../../proto/abi/prctl.gen.ts';
+import { RLIMIT_NOFILE } from '../../proto/abi/resource.gen.ts';
+import * as sched from '../../proto/abi/sched.gen.ts';
+import { SIG_SETMASK, SIGCHLD, SIGSET_BYTES, SIGTERM } from '../../proto/abi/signal.gen.ts';
+import { CMSGHDR_BYTES, MSG_CMSG_CLOEXEC, MSGHDR_BYTES } from '../../proto/abi/socket.gen.ts';
+import { CLOCK_BOOTTIME } from '../../proto/abi/time.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
+import * as waiting from '../../proto/abi/wait.gen.ts';
 import { FIELD, PROGRAM_BASE } from '../lower/encode.ts';
 import { lowerUndumpable } from '../lower/namespaces.ts';
 import {

@@ -1,9 +1,9 @@
 // The helper's side of the keeper: giving it descriptors, taking them back after a restart, and becoming it. Numbers of kept descriptors stay the same
 // from keeper to keeper, so what is written down about them stays true.
-import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
-import { EAGAIN } from '../../proto/abi/errno.ts';
-import { AT_EMPTY_PATH, F_DUPFD_CLOEXEC, F_SETFD, FD_CLOEXEC } from '../../proto/abi/fcntl.ts';
-import { SOCK_SEQPACKET } from '../../proto/abi/socket.ts';
+import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.gen.ts';
+import { EAGAIN } from '../../proto/abi/errno.gen.ts';
+import { AT_EMPTY_PATH, F_DUPFD_CLOEXEC, F_SETFD, FD_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
+import { SOCK_SEQPACKET } from '../../proto/abi/socket.gen.ts';
 import { encodeProgram } from '../lower/encode.ts';
 import { u32 } from '../lower/program.ts';
 import { dup3, fcntl } from '../sys/descriptors.ts';

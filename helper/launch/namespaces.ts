@@ -1,15 +1,15 @@
 // Namespaces without a process, kept by descriptor: user namespaces with their maps, the seed of all containers' mounts, the store where merged images
 // are mounted. Each is made by a small program that then only waits to be killed, and would end by itself should the helper not come to that.
 import { closeSync, readSync, writeFileSync } from 'node:fs';
-import { AT_FDCWD, O_CLOEXEC } from '../../proto/abi/fcntl.ts';
-import * as mnt from '../../proto/abi/mount.ts';
-import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
-import { SIGKILL, SIGSET_BYTES } from '../../proto/abi/signal.ts';
-import { S_IFCHR, S_IFREG } from '../../proto/abi/stat.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import { AT_FDCWD, O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
+import * as mnt from '../../proto/abi/mount.gen.ts';
+import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
+import { SIGKILL, SIGSET_BYTES } from '../../proto/abi/signal.gen.ts';
+import { S_IFCHR, S_IFREG } from '../../proto/abi/stat.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import { attach, attachAt, cloneMount, newFilesystem, openWithin, type Setting } from '../lower/calls.ts';
 import { createProgram, type Program, u64 } from '../lower/program.ts';
-import { AT_REMOVEDIR } from '../../proto/abi/fcntl.ts';
+import { AT_REMOVEDIR } from '../../proto/abi/fcntl.gen.ts';
 import { pipe2 } from '../sys/descriptors.ts';
 import { openPath } from '../sys/files.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';

@@ -2,9 +2,9 @@
 // kernel: a container that traces its processes can hold up their end for as long as it likes, so there is a deadline, and the loop goes on.
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { ENOENT, ENOTDIR, ESRCH } from '../../proto/abi/errno.ts';
-import { SIGKILL } from '../../proto/abi/signal.ts';
-import * as unistd from '../../proto/abi/unistd.ts';
+import { ENOENT, ENOTDIR, ESRCH } from '../../proto/abi/errno.gen.ts';
+import { SIGKILL } from '../../proto/abi/signal.gen.ts';
+import * as unistd from '../../proto/abi/unistd.gen.ts';
 import { REPORT_BYTES } from '../lower/encode.ts';
 import type { Program } from '../lower/program.ts';
 import { watchPidfd } from '../sys/descriptors.ts';

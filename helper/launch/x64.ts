@@ -1,8 +1,8 @@
 // The launcher's code for x86-64. It uses no stack, no memory but its program, and keeps two registers across system calls: rbx, the program,
 // and r12, the record it is at. arm64.ts is the same, line for line. What the records mean: helper/lower/encode.ts. Encodings: "Intel 64 and IA-32
 // Architectures Software Developer's Manual", volume 2.
-import { MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../proto/abi/mman.ts';
-import { SYS_clone3, SYS_exit_group, SYS_mmap, SYS_write } from '../../proto/abi/unistd.ts';
+import { MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../proto/abi/mman.gen.ts';
+import { SYS_clone3, SYS_exit_group, SYS_mmap, SYS_write } from '../../proto/abi/unistd.gen.ts';
 import { FIELD, PROGRAM_BASE, PROGRAM_BYTES_MAX, RECORD_BYTES, REPORT_BYTES, STATUS_AT } from '../lower/encode.ts';
 import { assemble, type Code, type Listing, label } from './elf.ts';
 

@@ -1,9 +1,9 @@
 // Shapes of calls that several files need. Paths are opened with openat2 and a rule that keeps them where they belong: openWithin for our own file
 // systems (no links, no other mount), openInRoot for the container's (links may lead anywhere, but not out of the root, and not through /proc's).
-import * as fcntl from '../../proto/abi/fcntl.ts';
-import * as mnt from '../../proto/abi/mount.ts';
-import * as how from '../../proto/abi/openat2.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import * as fcntl from '../../proto/abi/fcntl.gen.ts';
+import * as mnt from '../../proto/abi/mount.gen.ts';
+import * as how from '../../proto/abi/openat2.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import { type Argument, type Label, type Program, type Result, u64 } from './program.ts';
 
 const encoder = new TextEncoder();

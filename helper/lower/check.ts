@@ -1,14 +1,14 @@
 // Proves over a finished table what SECURITY's rules 7 and 8 demand of every launch and exec, whatever made the table. A table is read as what it is: a
 // first process with the host's rights, the clone, a second process on its way into the container. Required records stand in their order, are not
 // skipped by any jump and do not go on after a failure; every other record must be one that is harmless in its phase.
-import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
-import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
-import { SIOCSIFFLAGS } from '../../proto/abi/if.ts';
-import * as opening from '../../proto/abi/openat2.ts';
-import { KEYCTL_JOIN_SESSION_KEYRING } from '../../proto/abi/keyctl.ts';
-import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
-import * as sched from '../../proto/abi/sched.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.gen.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
+import { SIOCSIFFLAGS } from '../../proto/abi/if.gen.ts';
+import * as opening from '../../proto/abi/openat2.gen.ts';
+import { KEYCTL_JOIN_SESSION_KEYRING } from '../../proto/abi/keyctl.gen.ts';
+import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.gen.ts';
+import * as sched from '../../proto/abi/sched.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import { MASK_DIRECTORY, MASK_FILE } from './masks.ts';
 import { ADD, type Data, type Program, type Record, Refused } from './program.ts';
 

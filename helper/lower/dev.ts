@@ -1,8 +1,8 @@
 // The container's /dev: a tmpfs of the host's, filled with real nodes while nobody else can see it (a node made inside a user namespace is EPERM, and
 // one in the container's root would not open: that is mounted without devices). Which nodes: the plan's, by numbers that policy has allowed.
-import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
-import { S_IFBLK, S_IFCHR, S_IFREG } from '../../proto/abi/stat.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
+import { S_IFBLK, S_IFCHR, S_IFREG } from '../../proto/abi/stat.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import type { DeviceNode } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { attach, cloneMount, newFilesystem, openWithin } from './calls.ts';
 import type { Context } from './context.ts';

@@ -1,10 +1,10 @@
 // An exec: a process in a running container. The first process only prepares its child's pid namespace; the child is visible in the container from its
 // first instant, so it is the launcher from the start, with memory of the host's user namespace, and joins the others itself, the user namespace last.
-import { ENOTDIR } from '../../proto/abi/errno.ts';
-import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
-import { DEVPTS_SUPER_MAGIC } from '../../proto/abi/magic.ts';
-import { CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
-import { SYS_fstatfs, SYS_setns } from '../../proto/abi/unistd.ts';
+import { ENOTDIR } from '../../proto/abi/errno.gen.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
+import { DEVPTS_SUPER_MAGIC } from '../../proto/abi/magic.gen.ts';
+import { CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
+import { SYS_fstatfs, SYS_setns } from '../../proto/abi/unistd.gen.ts';
 import type { CheckedExec } from '../decode/checked.ts';
 import { close, directoryFlags, openInRoot } from './calls.ts';
 import { lowerExecute } from './execute.ts';

@@ -1,10 +1,10 @@
 // The end of the second process's program: the user's program is executed, from the first of the candidates that can be, or the failures of all of them
 // are reported. With `init`, the process stays instead as PID 1 in this program, which reaps, passes signals on and ends as its child does, and the
 // child executes; by then both have given up everything, and PID 1's memory belongs to the host's user namespace.
-import { CLONE_PARENT_SETTID } from '../../proto/abi/sched.ts';
-import { SIG_SETMASK, SIGCHLD, SIGSET_BYTES } from '../../proto/abi/signal.ts';
-import * as nr from '../../proto/abi/unistd.ts';
-import * as waiting from '../../proto/abi/wait.ts';
+import { CLONE_PARENT_SETTID } from '../../proto/abi/sched.gen.ts';
+import { SIG_SETMASK, SIGCHLD, SIGSET_BYTES } from '../../proto/abi/signal.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
+import * as waiting from '../../proto/abi/wait.gen.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { FIELD, REPORT_BYTES } from './encode.ts';
 import { setCapabilities } from './identity.ts';

@@ -1,15 +1,15 @@
 // Who the user's program is and what it may do: limits, capabilities, ids, working directory, filter. Whatever needs the host's rights (raising a limit,
 // the out-of-memory score) is done by the first process; giving up is done by the second, last. After execve the kernel computes the capabilities
 // anew: for root they are the bounding set, for others the ambient one; so what is kept for installing the filter does not survive it.
-import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.ts';
-import { AT_FDCWD, O_WRONLY } from '../../proto/abi/fcntl.ts';
-import * as pr from '../../proto/abi/prctl.ts';
-import { RLIMIT_NAMES, RLIMIT_NOFILE } from '../../proto/abi/resource.ts';
-import { SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER } from '../../proto/abi/seccomp.ts';
-import { SIG_SETMASK, SIGPIPE, SIGSET_BYTES, SIGXFSZ } from '../../proto/abi/signal.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import { CLOSE_RANGE_CLOEXEC } from '../../proto/abi/close-range.gen.ts';
+import { AT_FDCWD, O_WRONLY } from '../../proto/abi/fcntl.gen.ts';
+import * as pr from '../../proto/abi/prctl.gen.ts';
+import { RLIMIT_NAMES, RLIMIT_NOFILE } from '../../proto/abi/resource.gen.ts';
+import { SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER } from '../../proto/abi/seccomp.gen.ts';
+import { SIG_SETMASK, SIGPIPE, SIGSET_BYTES, SIGXFSZ } from '../../proto/abi/signal.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import { type Capabilities, Resource, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
-import { CAP_SYS_ADMIN, LINUX_CAPABILITY_VERSION_3 } from '../../proto/abi/capability.ts';
+import { CAP_SYS_ADMIN, LINUX_CAPABILITY_VERSION_3 } from '../../proto/abi/capability.gen.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { close, directoryFlags, openInRoot, openOurs, writeText } from './calls.ts';
 import type { Machine } from './host.ts';

@@ -1,10 +1,10 @@
 // The kernel's own file systems in a container: procfs, sysfs, mqueue, devpts, cgroups. Whoever has rights over a namespace may mount its file system,
 // nobody else: so what belongs to the container's namespaces is made by the second process, and what belongs to the host's (only where the plan
 // leaves a namespace to the host) by the first; a rootless helper can do neither, and shows the host's as it is.
-import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
-import * as mnt from '../../proto/abi/mount.ts';
-import { CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID } from '../../proto/abi/sched.ts';
-import { SYS_mkdirat, SYS_symlinkat } from '../../proto/abi/unistd.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
+import * as mnt from '../../proto/abi/mount.gen.ts';
+import { CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID } from '../../proto/abi/sched.gen.ts';
+import { SYS_mkdirat, SYS_symlinkat } from '../../proto/abi/unistd.gen.ts';
 import { KernelFilesystem } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedMount } from '../decode/checked.ts';
 import { attach, cloneMount, newFilesystem, openWithin, type Setting, setAttributes } from './calls.ts';

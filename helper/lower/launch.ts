@@ -1,8 +1,8 @@
 // A launch: from the checked plan and what the ops have prepared to the program of two processes. The order is the safety argument (SECURITY, rules 7
 // and 8); checkProgram proves it once more over the finished table.
-import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
-import { MNT_DETACH, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
+import { MNT_DETACH, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
 import { checkProgram } from './check.ts';
 import { Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';

@@ -1,10 +1,10 @@
 // What of /proc and /sys the container does not see or cannot write. Everything is resolved in our own procfs and sysfs descriptors, covered by the
 // seed's own empty node and directory: nothing of the container's root takes part (CVE-2025-31133, CVE-2025-52881). Only "this kernel has no such
 // entry" is passed over; any other failure stops the launch.
-import { ENOENT } from '../../proto/abi/errno.ts';
-import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
-import { MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.ts';
-import { SYS_setdomainname } from '../../proto/abi/unistd.ts';
+import { ENOENT } from '../../proto/abi/errno.gen.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
+import { MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.gen.ts';
+import { SYS_setdomainname } from '../../proto/abi/unistd.gen.ts';
 import { MASKABLE } from '../decode/lists.ts';
 import * as calls from './calls.ts';
 import type { Context } from './context.ts';

@@ -1,11 +1,11 @@
 // What is mounted in the container. Sources are descriptors that the asker opened, or file systems made here; each becomes a detached mount first and
 // is attached by descriptor to a target found with RESOLVE_IN_ROOT. Sources are cloned by the first process while it is in the mount namespace they
 // came from; the container's own file systems are made, and everything is attached, by the second, which has no rights outside the container.
-import { EEXIST } from '../../proto/abi/errno.ts';
-import { O_PATH } from '../../proto/abi/fcntl.ts';
-import * as mnt from '../../proto/abi/mount.ts';
-import { S_IFREG } from '../../proto/abi/stat.ts';
-import { SYS_mkdirat, SYS_mknodat } from '../../proto/abi/unistd.ts';
+import { EEXIST } from '../../proto/abi/errno.gen.ts';
+import { O_PATH } from '../../proto/abi/fcntl.gen.ts';
+import * as mnt from '../../proto/abi/mount.gen.ts';
+import { S_IFREG } from '../../proto/abi/stat.gen.ts';
+import { SYS_mkdirat, SYS_mknodat } from '../../proto/abi/unistd.gen.ts';
 import {
   type BindMount,
   GeneratedName,

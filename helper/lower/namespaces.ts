@@ -2,13 +2,13 @@
 // and last the user namespace, closes the host's descriptors and clones; the second is the helper's child too (sched.CLONE_PARENT), all its new namespaces
 // belong to the container's user namespace, and its memory still to the host's: the launcher was executed before any joining, so non-dumpable
 // protects it from the container's root (SECURITY, rule 8).
-import * as sched from '../../proto/abi/sched.ts';
-import { IFF_RUNNING, IFF_UP, IFNAMSIZ, IFREQ_BYTES, SIOCSIFFLAGS } from '../../proto/abi/if.ts';
-import { KEYCTL_JOIN_SESSION_KEYRING } from '../../proto/abi/keyctl.ts';
-import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
-import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../proto/abi/socket.ts';
-import { CLONE_NEWNET } from '../../proto/abi/sched.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import * as sched from '../../proto/abi/sched.gen.ts';
+import { IFF_RUNNING, IFF_UP, IFNAMSIZ, IFREQ_BYTES, SIOCSIFFLAGS } from '../../proto/abi/if.gen.ts';
+import { KEYCTL_JOIN_SESSION_KEYRING } from '../../proto/abi/keyctl.gen.ts';
+import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.gen.ts';
+import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../proto/abi/socket.gen.ts';
+import { CLONE_NEWNET } from '../../proto/abi/sched.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import { close, closeAll, writeWithin } from './calls.ts';
 import { type Context, isNew } from './context.ts';
 import { REPORT_BYTES } from './encode.ts';

@@ -2,10 +2,10 @@
 // that is still the host's: the kernel locks a mount's flags as a copy of it goes to another user namespace, and only so can the container's root never
 // take `nodev` off again. Layers and the writable layer are found by descriptor or by our own names beneath it, never by a path of the request; layers are shown with the container's
 // owners through an idmap, the writable layer belongs to them and is not idmapped (overlayfs would silently become read-only).
-import { AT_FDCWD } from '../../proto/abi/fcntl.ts';
-import * as mnt from '../../proto/abi/mount.ts';
-import { CLONE_NEWNS } from '../../proto/abi/sched.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
+import * as mnt from '../../proto/abi/mount.gen.ts';
+import { CLONE_NEWNS } from '../../proto/abi/sched.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import { attachAt, cloneMount, close, setAttributes } from './calls.ts';
 import type { Context } from './context.ts';
 import type { RootSource } from './host.ts';

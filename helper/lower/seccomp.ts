@@ -1,7 +1,7 @@
 // Docker's default seccomp profile to classic BPF: a balanced tree over the call numbers, argument rules at its leaves. The filter is installed by the new
 // process itself, last before execve. A hostile engine could only ask for no filter at all, which policy decides; it cannot supply one.
-import { AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64 } from '../../proto/abi/audit.ts';
-import { EPERM, ENOSYS } from '../../proto/abi/errno.ts';
+import { AUDIT_ARCH_AARCH64, AUDIT_ARCH_X86_64 } from '../../proto/abi/audit.gen.ts';
+import { EPERM, ENOSYS } from '../../proto/abi/errno.gen.ts';
 import {
   BPF_ABS,
   BPF_ALU,
@@ -15,8 +15,8 @@ import {
   BPF_LD,
   BPF_RET,
   BPF_W,
-} from '../../proto/abi/filter.ts';
-import { SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS } from '../../proto/abi/seccomp.ts';
+} from '../../proto/abi/filter.gen.ts';
+import { SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS } from '../../proto/abi/seccomp.gen.ts';
 
 export type SeccompComparison = 'EQ' | 'NE' | 'LT' | 'LE' | 'GT' | 'GE' | 'MASKED_EQ';
 /** One argument's condition; for MASKED_EQ `value` is the mask and `two` what must remain. Source: seccomp_rule_add(3). */

@@ -1,10 +1,10 @@
 // Standard input, output and error: descriptors the helper made, or a pty of the container's own devpts instance. The master is opened through the
 // mount we made ourselves (exec: through a directory that was seen to be a devpts), never through a path's meaning in the container, and the slave by
 // ioctl on the master (CVE-2025-52565). The master goes to the helper over a socket; nothing else of the container's does.
-import { O_CLOEXEC, O_NOCTTY, O_RDWR } from '../../proto/abi/fcntl.ts';
-import { TIOCGPTPEER, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ } from '../../proto/abi/ioctls.ts';
-import { CMSGHDR_BYTES, MSGHDR_BYTES, SCM_RIGHTS, SOL_SOCKET } from '../../proto/abi/socket.ts';
-import { SYS_dup3, SYS_ioctl, SYS_sendmsg } from '../../proto/abi/unistd.ts';
+import { O_CLOEXEC, O_NOCTTY, O_RDWR } from '../../proto/abi/fcntl.gen.ts';
+import { TIOCGPTPEER, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ } from '../../proto/abi/ioctls.gen.ts';
+import { CMSGHDR_BYTES, MSGHDR_BYTES, SCM_RIGHTS, SOL_SOCKET } from '../../proto/abi/socket.gen.ts';
+import { SYS_dup3, SYS_ioctl, SYS_sendmsg } from '../../proto/abi/unistd.gen.ts';
 import type { Stdio } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { close, openWithin } from './calls.ts';
 import type { StdioHost } from './host.ts';

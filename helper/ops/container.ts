@@ -2,7 +2,7 @@
 // are chosen here and never come from the request. A record is on disk before anything else is made, so that whatever a crash leaves is found; a
 // start that fails leaves what was there before it.
 import { chownSync, closeSync, constants, openSync, writeFileSync } from 'node:fs';
-import { CLONE_NEWUSER } from '../../proto/abi/sched.ts';
+import { CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
 import { GeneratedName } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
 import { newUserNamespace } from '../launch/namespaces.ts';

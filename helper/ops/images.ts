@@ -2,7 +2,7 @@
 // files that our own worker wrote into files of ours are mounted, with as many tars as layers and of the sizes their indexes were made for, in a
 // mount namespace that only programs of the launcher enter. Where the kernel mounts no EROFS from files, the same layers lie unpacked.
 import * as fs from 'node:fs';
-import { MOUNT_ATTR_IDMAP } from '../../proto/abi/mount.ts';
+import { MOUNT_ATTR_IDMAP } from '../../proto/abi/mount.gen.ts';
 import { ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
 import { attachImage, detachImage, newUserNamespace } from '../launch/namespaces.ts';
 import type { RootSource } from '../lower/host.ts';

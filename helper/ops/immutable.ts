@@ -1,6 +1,6 @@
 // A layer's tar must never change while an image shows files from it. Where the file system can, nobody can write to it, not even root by mistake.
 import { closeSync, openSync } from 'node:fs';
-import { FS_IMMUTABLE_FL, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../proto/abi/fs.ts';
+import { FS_IMMUTABLE_FL, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS } from '../../proto/abi/fs.gen.ts';
 import { ioctl } from '../sys/descriptors.ts';
 
 /** Sets or takes the attribute; file systems without it, and files that are not there, are passed over. */

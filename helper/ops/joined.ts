@@ -2,7 +2,7 @@
 // process's own; it is asked afterwards whether it still lives, so that a pid that came again is never joined. All must belong to one user namespace,
 // or the container would get the rights of one over what belongs to another.
 import { closeSync, openSync } from 'node:fs';
-import * as sched from '../../proto/abi/sched.ts';
+import * as sched from '../../proto/abi/sched.gen.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
 import { Failed } from './failed.ts';

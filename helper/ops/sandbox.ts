@@ -1,11 +1,11 @@
 // The layer worker's sandbox, as a program of the launcher. The worker reads what anybody may have written, so it gets its descriptors and nothing
 // else: a user namespace over uids that belong to no one, a root of read-only system libraries and its own code, no network, the filter and limits
 // below, no capability but those that unpacking needs in that user namespace.
-import { F_DUPFD_CLOEXEC } from '../../proto/abi/fcntl.ts';
-import { MNT_DETACH, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.ts';
-import * as sched from '../../proto/abi/sched.ts';
-import { S_IFREG } from '../../proto/abi/stat.ts';
-import * as nr from '../../proto/abi/unistd.ts';
+import { F_DUPFD_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
+import { MNT_DETACH, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.gen.ts';
+import * as sched from '../../proto/abi/sched.gen.ts';
+import { S_IFREG } from '../../proto/abi/stat.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import { Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { attach, attachAt, cloneMount, newFilesystem, openWithin, setAttributes } from '../lower/calls.ts';

@@ -3,7 +3,7 @@
 // the helper waiting: its files are refused before they are asked anything.
 import { closeSync, fstatSync, readFileSync, readlinkSync, statfsSync } from 'node:fs';
 import type { SeenFile } from '../../proto/policy/seen.ts';
-import { F_GETFL, O_PATH } from '../../proto/abi/fcntl.ts';
+import { F_GETFL, O_PATH } from '../../proto/abi/fcntl.gen.ts';
 import { fcntl } from '../sys/descriptors.ts';
 import { openPath } from '../sys/files.ts';
 import { Failed } from './failed.ts';

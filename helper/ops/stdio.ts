@@ -2,9 +2,9 @@
 // no engine runs; of standard input it keeps the reading end, from which a writing end can be made again. Descriptors go to the lane of the uid
 // that launched, by the kernel's word, and to nobody else.
 import { closeSync, openSync } from 'node:fs';
-import { EPERM } from '../../proto/abi/errno.ts';
-import { F_SETPIPE_SZ, O_WRONLY } from '../../proto/abi/fcntl.ts';
-import { SOCK_STREAM } from '../../proto/abi/socket.ts';
+import { EPERM } from '../../proto/abi/errno.gen.ts';
+import { F_SETPIPE_SZ, O_WRONLY } from '../../proto/abi/fcntl.gen.ts';
+import { SOCK_STREAM } from '../../proto/abi/socket.gen.ts';
 import type { Stdio } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { StdioHost } from '../lower/host.ts';
 import { fcntl, pipe2 } from '../sys/descriptors.ts';

@@ -1,8 +1,8 @@
 // Runs the layer worker and reads its result. The helper believes nothing of it but what a second process confirms: the digest of a tar is taken by a
 // worker that parses nothing, after the one that parsed is gone.
 import { closeSync, lstatSync, openSync, readlinkSync, readSync } from 'node:fs';
-import { F_DUPFD_CLOEXEC, O_PATH } from '../../proto/abi/fcntl.ts';
-import { SIGKILL } from '../../proto/abi/signal.ts';
+import { F_DUPFD_CLOEXEC, O_PATH } from '../../proto/abi/fcntl.gen.ts';
+import { SIGKILL } from '../../proto/abi/signal.gen.ts';
 import { Resource } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { newUserNamespace } from '../launch/namespaces.ts';

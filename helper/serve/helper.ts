@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, write } from 'node:fs';
 import { join } from 'node:path';
-import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.ts';
+import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.gen.ts';
 import { openGate } from '../gate/gate.ts';
 import { type Becoming, becomeKeeper, connectKeeper, type Keeper } from '../launch/keeper.ts';
 import { readText, writeWhole } from '../ops/files.ts';

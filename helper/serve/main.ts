@@ -1,7 +1,7 @@
 // The helper's program. Started by `berth system up` (or by hand) it becomes the keeper, which starts it again with --kept: that one is the helper.
 import { lstatSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
+import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
 import { becomeKeeper } from '../launch/keeper.ts';
 import { makeDirectory } from '../ops/files.ts';
 import { openExits } from '../watch/exits.ts';

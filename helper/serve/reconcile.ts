@@ -9,7 +9,7 @@ import type { World } from '../ops/order.ts';
 import type { ContainerRecord, Exit, Run } from '../ops/records.ts';
 import { startTime } from '../ops/start.ts';
 import type { Held } from '../ops/stdio.ts';
-import { EBADF } from '../../proto/abi/errno.ts';
+import { EBADF } from '../../proto/abi/errno.gen.ts';
 import { SysError } from '../sys/error.ts';
 import { pidfdOpen } from '../sys/processes.ts';
 import { bootNs } from '../sys/time.ts';

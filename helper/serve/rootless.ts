@@ -1,9 +1,16 @@
 // Without root: the helper is the same program in a user namespace of the user's own, which maps one id. Node has threads and cannot make one for
 // itself; so it executes the launcher in its own place, which does and executes Node again.
 import { closeSync } from 'node:fs';
-import { AT_EMPTY_PATH, AT_FDCWD, F_SETFD, O_WRONLY } from '../../proto/abi/fcntl.ts';
-import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
-import { SYS_close, SYS_execve, SYS_exit_group, SYS_openat, SYS_unshare, SYS_write } from '../../proto/abi/unistd.ts';
+import { AT_EMPTY_PATH, AT_FDCWD, F_SETFD, O_WRONLY } from '../../proto/abi/fcntl.gen.ts';
+import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
+import {
+  SYS_close,
+  SYS_execve,
+  SYS_exit_group,
+  SYS_openat,
+  SYS_unshare,
+  SYS_write,
+} from '../../proto/abi/unistd.gen.ts';
 import { ARCH, sealedMemfd, startChild, theLauncher } from '../launch/child.ts';
 import { encodeProgram } from '../lower/encode.ts';
 import { createProgram } from '../lower/program.ts';

@@ -1,8 +1,8 @@
 // The machine's numbered slots: each instance holds one by a lock that its processes share, and takes uid ranges and group names from it. The lock
 // goes when keeper and helper are both gone, however they went.
 import { closeSync, openSync } from 'node:fs';
-import { EAGAIN } from '../../proto/abi/errno.ts';
-import { LOCK_EX, LOCK_NB } from '../../proto/abi/file.ts';
+import { EAGAIN } from '../../proto/abi/errno.gen.ts';
+import { LOCK_EX, LOCK_NB } from '../../proto/abi/file.gen.ts';
 import { makeDirectory, readText, writeDurably } from '../ops/files.ts';
 import { SysError } from '../sys/error.ts';
 import { flock } from '../sys/files.ts';

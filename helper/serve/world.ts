@@ -2,7 +2,7 @@
 import { readFileSync, rmdirSync, rmSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { dirname, join } from 'node:path';
-import { SIGKILL } from '../../proto/abi/signal.ts';
+import { SIGKILL } from '../../proto/abi/signal.gen.ts';
 import { ARCH } from '../launch/child.ts';
 import { newSeedNamespace, newStoreNamespace } from '../launch/namespaces.ts';
 import type { Machine } from '../lower/host.ts';

@@ -1,7 +1,7 @@
 // Descriptors that Node makes none of: pipes as raw numbers, sealed memory files, duplicates; and when one becomes readable, through Node's own loop.
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { F_DUPFD_CLOEXEC, F_GETFD, O_CLOEXEC } from '../../proto/abi/fcntl.ts';
+import { F_DUPFD_CLOEXEC, F_GETFD, O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
 import { checked, orErrno, raw } from './libc.ts';
 
 /** man 2 pipe2, close-on-exec. */

@@ -1,9 +1,9 @@
 // Files by directory descriptor. Paths are resolved with openat2's rules, never walked twice.
-import { FALLOC_FL_KEEP_SIZE } from '../../proto/abi/falloc.ts';
-import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, O_CLOEXEC } from '../../proto/abi/fcntl.ts';
-import { MOUNT_ATTR_SIZE_VER0, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '../../proto/abi/mount.ts';
-import { OPEN_HOW_BYTES } from '../../proto/abi/openat2.ts';
-import { SYS_mount_setattr, SYS_open_tree, SYS_openat2 } from '../../proto/abi/unistd.ts';
+import { FALLOC_FL_KEEP_SIZE } from '../../proto/abi/falloc.gen.ts';
+import { AT_EMPTY_PATH, AT_FDCWD, AT_RECURSIVE, O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
+import { MOUNT_ATTR_SIZE_VER0, OPEN_TREE_CLOEXEC, OPEN_TREE_CLONE } from '../../proto/abi/mount.gen.ts';
+import { OPEN_HOW_BYTES } from '../../proto/abi/openat2.gen.ts';
+import { SYS_mount_setattr, SYS_open_tree, SYS_openat2 } from '../../proto/abi/unistd.gen.ts';
 import { checked, raw } from './libc.ts';
 
 export type OpenHow = { readonly flags: number; readonly mode?: number; readonly resolve?: number };

@@ -8,15 +8,20 @@ import {
   SIGINFO_BYTES,
   WEXITED,
   WNOHANG,
-} from '../../proto/abi/wait.ts';
+} from '../../proto/abi/wait.gen.ts';
 import {
   SYS_close_range,
   SYS_execveat,
   SYS_pidfd_getfd,
   SYS_pidfd_open,
   SYS_pidfd_send_signal,
-} from '../../proto/abi/unistd.ts';
-import { PIDFD_EXIT_CODE_AT, PIDFD_GET_INFO, PIDFD_INFO_EXIT, PIDFD_INFO_SIZE_VER0 } from '../../proto/abi/pidfd.ts';
+} from '../../proto/abi/unistd.gen.ts';
+import {
+  PIDFD_EXIT_CODE_AT,
+  PIDFD_GET_INFO,
+  PIDFD_INFO_EXIT,
+  PIDFD_INFO_SIZE_VER0,
+} from '../../proto/abi/pidfd.gen.ts';
 import { addressOf, checked, orErrno, raw } from './libc.ts';
 
 /** man 2 prctl; gives its result. */

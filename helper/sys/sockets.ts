@@ -1,6 +1,6 @@
 // Unix sockets: passing descriptors, and who the peer is by the kernel's word. What Node's net cannot do.
 import { closeSync } from 'node:fs';
-import { O_CLOEXEC } from '../../proto/abi/fcntl.ts';
+import { O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
 import {
   AF_UNIX,
   CMSGHDR_BYTES,
@@ -14,8 +14,8 @@ import {
   SO_PASSRIGHTS,
   SO_PEERCRED,
   SOL_SOCKET,
-} from '../../proto/abi/socket.ts';
-import { EAGAIN, ENOPROTOOPT } from '../../proto/abi/errno.ts';
+} from '../../proto/abi/socket.gen.ts';
+import { EAGAIN, ENOPROTOOPT } from '../../proto/abi/errno.gen.ts';
 import { SysError } from './error.ts';
 import { addressOf, checked, orErrno, raw } from './libc.ts';
 

@@ -1,5 +1,5 @@
 // The boot clock: the one that orders what happened across restarts of the helper.
-import { CLOCK_BOOTTIME } from '../../proto/abi/time.ts';
+import { CLOCK_BOOTTIME } from '../../proto/abi/time.gen.ts';
 import { checked, raw } from './libc.ts';
 
 /** Nanoseconds of CLOCK_BOOTTIME. man 2 clock_gettime. */

@@ -3,8 +3,8 @@
 // of an earlier helper are the keeper's children, who does the same, and are looked up there.
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ECHILD, ESRCH } from '../../proto/abi/errno.ts';
-import { WNOWAIT } from '../../proto/abi/wait.ts';
+import { ECHILD, ESRCH } from '../../proto/abi/errno.gen.ts';
+import { WNOWAIT } from '../../proto/abi/wait.gen.ts';
 import { watchPidfd } from '../sys/descriptors.ts';
 import { SysError } from '../sys/error.ts';
 import { exitOfOther, pidfdSendSignal, waitPidfd } from '../sys/processes.ts';

@@ -2,7 +2,14 @@
 // with the one who saw it. An entry is waitid(2)'s siginfo and the boot clock, as the keeper's program writes them. Pids come again: the first
 // entry for a pid after its process was started is that process's.
 import { constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
-import { CLD_DUMPED, CLD_EXITED, SI_CODE_AT, SI_PID_AT, SI_STATUS_AT, SIGINFO_BYTES } from '../../proto/abi/wait.ts';
+import {
+  CLD_DUMPED,
+  CLD_EXITED,
+  SI_CODE_AT,
+  SI_PID_AT,
+  SI_STATUS_AT,
+  SIGINFO_BYTES,
+} from '../../proto/abi/wait.gen.ts';
 import { reserve } from '../sys/files.ts';
 import { waitStatus } from '../sys/processes.ts';
 

@@ -1,5 +1,5 @@
 // Which files and directories of the host a container may get. Judged on the descriptor that came, never on a path that somebody wrote.
-import * as magic from '../abi/magic.ts';
+import * as magic from '../abi/magic.gen.ts';
 import { type Ask, may, refuse } from './ask.ts';
 import { within } from './profile.ts';
 import type { SeenFile } from './seen.ts';

@@ -1,5 +1,5 @@
 // Rules of a launch: root, mounts, namespaces. Whatever is not granted is refused.
-import * as sched from '../abi/sched.ts';
+import * as sched from '../abi/sched.gen.ts';
 import * as plan from '../gen/berth/helper/v1/plan.ts';
 import { type Ask, all, among, at, atMost, each, free, judge, may, type Rules, refuse, upTo, wordOf } from './ask.ts';
 import { judgeFile } from './bind.ts';

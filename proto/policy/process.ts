@@ -1,5 +1,5 @@
 // Rules of what launch and exec have in common: the process, its hardening, its standard streams.
-import { CAP_NAMES } from '../abi/capability.ts';
+import { CAP_NAMES } from '../abi/capability.gen.ts';
 import * as plan from '../gen/berth/helper/v1/plan.ts';
 import { type Ask, all, among, each, free, holds, may, type Rules, refuse, upTo, wordOf } from './ask.ts';
 import { amount, limitOf } from './profile.ts';

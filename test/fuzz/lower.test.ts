@@ -16,7 +16,7 @@ import {
   CLONE_NEWTIME,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
-} from '../../proto/abi/sched.ts';
+} from '../../proto/abi/sched.gen.ts';
 import { Propagation, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { DEFAULT_MOUNTS, planOf, processOf } from '../kit/launcher.ts';
 

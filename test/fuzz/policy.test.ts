@@ -2,7 +2,7 @@
 // allow, a wider profile never less, and nothing makes evaluate() throw.
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import * as magic from '../../proto/abi/magic.ts';
+import * as magic from '../../proto/abi/magic.gen.ts';
 import { Request } from '../../proto/gen/berth/helper/v1/request.ts';
 import { evaluate, VERB_NAMES } from '../../proto/policy/evaluate.ts';
 import { intersect } from '../../proto/policy/intersect.ts';

@@ -6,7 +6,7 @@ import { becomeKeeper, connectKeeper, KEPT_EXITS } from '../../helper/launch/kee
 import { startChild } from '../../helper/launch/child.ts';
 import { createProgram, u64 } from '../../helper/lower/program.ts';
 import { pipe2, watchPidfd } from '../../helper/sys/descriptors.ts';
-import { SYS_exit_group, SYS_nanosleep, SYS_write } from '../../proto/abi/unistd.ts';
+import { SYS_exit_group, SYS_nanosleep, SYS_write } from '../../proto/abi/unistd.gen.ts';
 
 const file = process.argv[2] ?? '';
 const say = (text: string) => appendFileSync(`${file}.out`, `${text}\n`);

@@ -31,7 +31,7 @@ import {
   CLONE_NEWPID,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
-} from '../../proto/abi/sched.ts';
+} from '../../proto/abi/sched.gen.ts';
 import { KernelFilesystem, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 
 /** Docker's fourteen capabilities. */

@@ -1,5 +1,5 @@
 // Run in a user namespace of one id (`unshare --user --map-root-user --mount`): launches as the rootless helper would, and prints what came of it as JSON.
-import { CLONE_NEWIPC, CLONE_NEWNET } from '../../proto/abi/sched.ts';
+import { CLONE_NEWIPC, CLONE_NEWNET } from '../../proto/abi/sched.gen.ts';
 import { DEFAULT_MOUNTS, NEW_NAMESPACES, openLab, planOf, processOf, runToText } from './launcher.ts';
 
 using lab = await openLab({ rootless: true });

@@ -145,73 +145,69 @@ suite('a full disk', [root, built, busybox, tool('mkfs.ext4', 'e2fsprogs')], () 
   }, 120_000);
 });
 
-suite(
-  'descriptors and processes',
-  [root, built, busybox, tool('prlimit', 'util-linux')],
-  () => {
-    let berth: Instance;
-    let before: Leftovers;
-    beforeAll(async () => {
-      berth = await startInstance();
-      await loadBusybox(berth);
-      await berth.ok(['run', '--rm', IMAGE, 'true']);
-      before = berth.leftovers();
-    });
-    afterAll(async () => {
-      await berth[Symbol.asyncDispose]();
-    });
-    const names = async (): Promise<string[]> => (await berth.ok(['ps', '-a', '--format', '{{.Names}}'])).split('\n');
+suite('descriptors and processes', [root, built, busybox, tool('prlimit', 'util-linux')], () => {
+  let berth: Instance;
+  let before: Leftovers;
+  beforeAll(async () => {
+    berth = await startInstance();
+    await loadBusybox(berth);
+    await berth.ok(['run', '--rm', IMAGE, 'true']);
+    before = berth.leftovers();
+  });
+  afterAll(async () => {
+    await berth[Symbol.asyncDispose]();
+  });
+  const names = async (): Promise<string[]> => (await berth.ok(['ps', '-a', '--format', '{{.Names}}'])).split('\n');
 
-    test('the engine has no descriptor left: what is over the limit fails with a sentence, the others run', async () => {
-      await berth.kill(['engine']);
-      await berth.ok(['ps'], { through: ['prlimit', '--nofile=64:64'] });
-      const { engine } = berth.pids();
-      const made: string[] = [];
-      const failures: Ran[] = [];
-      for (let i = 0; i < 24; i++) {
-        const ran = await berth.run(['run', '-d', '--name', `fd-${i}`, IMAGE, 'sleep', '1000']);
-        if (ran.code === 0) made.push(`fd-${i}`);
-        else failures.push(ran);
-      }
-      expect(made.length).toBeGreaterThan(0);
-      expect(failures.length).toBeGreaterThan(0);
-      for (const ran of failures) expectSentence(ran, /too many open files|descriptor|closed the connection/);
-      for (const name of made) expect(await berth.ok(['inspect', '-f', '{{.State.Running}}', name])).toBe('true');
-      expect(berth.pids().engine).toBe(engine);
-      await berth.ok(['rm', '-f', ...made.slice(0, 2)]);
-      await berth.ok(['run', '--rm', IMAGE, 'true']);
-      await berth.kill(['engine']);
-      await berth.ok(['rm', '-f', ...(await names())]);
-      expect(await settled(berth, before)).toEqual([]);
-    }, 60_000);
+  test('the engine has no descriptor left: what is over the limit fails with a sentence, the others run', async () => {
+    await berth.kill(['engine']);
+    await berth.ok(['ps'], { through: ['prlimit', '--nofile=64:64'] });
+    const { engine } = berth.pids();
+    const made: string[] = [];
+    const failures: Ran[] = [];
+    for (let i = 0; i < 24; i++) {
+      const ran = await berth.run(['run', '-d', '--name', `fd-${i}`, IMAGE, 'sleep', '1000']);
+      if (ran.code === 0) made.push(`fd-${i}`);
+      else failures.push(ran);
+    }
+    expect(made.length).toBeGreaterThan(0);
+    expect(failures.length).toBeGreaterThan(0);
+    for (const ran of failures) expectSentence(ran, /too many open files|descriptor|closed the connection/);
+    for (const name of made) expect(await berth.ok(['inspect', '-f', '{{.State.Running}}', name])).toBe('true');
+    expect(berth.pids().engine).toBe(engine);
+    await berth.ok(['rm', '-f', ...made.slice(0, 2)]);
+    await berth.ok(['run', '--rm', IMAGE, 'true']);
+    await berth.kill(['engine']);
+    await berth.ok(['rm', '-f', ...(await names())]);
+    expect(await settled(berth, before)).toEqual([]);
+  }, 60_000);
 
-    test('--pids-limit: the program inside is told, an exec fails with a sentence, and the container can be stopped', async () => {
-      const fork = 'for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo all; wait';
-      await berth.ok(['run', '-d', '--name', 'forks', '--pids-limit', '5', IMAGE, 'sh', '-c', fork]);
-      await expect.poll(async () => (await berth.run(['logs', 'forks'])).err).toMatch(/can't fork/);
-      await berth.ok(['rm', '-f', 'forks']);
-      await berth.ok(['run', '-d', '--name', 'full', '--pids-limit', '2', IMAGE, 'sleep', '1000']);
-      expectSentence(await berth.run(['exec', 'full', 'true']), /limit of processes|resource|EAGAIN/i);
-      await berth.ok(['rm', '-f', 'full']);
-      expect(await settled(berth, before)).toEqual([]);
-    });
+  test('--pids-limit: the program inside is told, an exec fails with a sentence, and the container can be stopped', async () => {
+    const fork = 'for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo all; wait';
+    await berth.ok(['run', '-d', '--name', 'forks', '--pids-limit', '5', IMAGE, 'sh', '-c', fork]);
+    await expect.poll(async () => (await berth.run(['logs', 'forks'])).err).toMatch(/can't fork/);
+    await berth.ok(['rm', '-f', 'forks']);
+    await berth.ok(['run', '-d', '--name', 'full', '--pids-limit', '2', IMAGE, 'sleep', '1000']);
+    expectSentence(await berth.run(['exec', 'full', 'true']), /limit of processes|resource|EAGAIN/i);
+    await berth.ok(['rm', '-f', 'full']);
+    expect(await settled(berth, before)).toEqual([]);
+  });
 
-    test('no process is free for the instance: nothing is half made, and later it works', async () => {
-      const pidsMax = `/sys/fs/cgroup/pids/berth-${berth.slot()}/pids.max`;
-      await berth.ok(['run', '-d', '--name', 'one', IMAGE, 'sleep', '1000']);
-      writeFileSync(pidsMax, '1');
-      try {
-        expectSentence(await berth.run(['run', '-d', '--name', 'two', IMAGE, 'true']), /limit of processes/);
-        expect(readFileSync(pidsMax, 'utf8')).toBe('1\n');
-      } finally {
-        writeFileSync(pidsMax, 'max');
-      }
-      expect(await names()).toEqual(['two', 'one']);
-      expect(await berth.ok(['inspect', '-f', '{{.State.Status}}', 'two'])).toBe('created');
-      await berth.ok(['start', 'two']);
-      expect(await berth.ok(['wait', 'two'])).toBe('0');
-      await berth.ok(['rm', '-f', 'one', 'two']);
-      expect(await settled(berth, before)).toEqual([]);
-    });
-  },
-);
+  test('no process is free for the instance: nothing is half made, and later it works', async () => {
+    const pidsMax = `/sys/fs/cgroup/pids/berth-${berth.slot()}/pids.max`;
+    await berth.ok(['run', '-d', '--name', 'one', IMAGE, 'sleep', '1000']);
+    writeFileSync(pidsMax, '1');
+    try {
+      expectSentence(await berth.run(['run', '-d', '--name', 'two', IMAGE, 'true']), /limit of processes/);
+      expect(readFileSync(pidsMax, 'utf8')).toBe('1\n');
+    } finally {
+      writeFileSync(pidsMax, 'max');
+    }
+    expect(await names()).toEqual(['two', 'one']);
+    expect(await berth.ok(['inspect', '-f', '{{.State.Status}}', 'two'])).toBe('created');
+    await berth.ok(['start', 'two']);
+    expect(await berth.ok(['wait', 'two'])).toBe('0');
+    await berth.ok(['rm', '-f', 'one', 'two']);
+    expect(await settled(berth, before)).toEqual([]);
+  });
+});

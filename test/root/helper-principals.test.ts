@@ -11,7 +11,7 @@ import {
   CLONE_NEWCGROUP,
   CLONE_NEWPID,
   CLONE_NEWNET,
-} from '../../proto/abi/sched.ts';
+} from '../../proto/abi/sched.gen.ts';
 import { type Launch, Propagation } from '../../proto/gen/berth/helper/v1/plan.ts';
 import {
   type Client,

@@ -26,7 +26,7 @@ import {
   CLONE_NEWPID,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
-} from '../../proto/abi/sched.ts';
+} from '../../proto/abi/sched.gen.ts';
 import { GeneratedName, Knob, type Launch, Propagation } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { Exec } from '../../proto/gen/berth/helper/v1/request.ts';
 import {

@@ -21,8 +21,8 @@ import {
 } from '../../helper/lower/program.ts';
 import { pipe2 } from '../../helper/sys/descriptors.ts';
 import { pidfdOpen } from '../../helper/sys/processes.ts';
-import { AT_EMPTY_PATH } from '../../proto/abi/fcntl.ts';
-import { CLONE_NEWPID, CLONE_NEWUSER } from '../../proto/abi/sched.ts';
+import { AT_EMPTY_PATH } from '../../proto/abi/fcntl.gen.ts';
+import { CLONE_NEWPID, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
 import {
   SYS_dup3,
   SYS_execveat,
@@ -32,7 +32,7 @@ import {
   SYS_setresgid,
   SYS_setresuid,
   SYS_setsid,
-} from '../../proto/abi/unistd.ts';
+} from '../../proto/abi/unistd.gen.ts';
 import { Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import {
   ALL_CAPABILITIES,

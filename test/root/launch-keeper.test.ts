@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { exitOfOther, pidfdOpen } from '../../helper/sys/processes.ts';
-import { SI_CODE_AT, SI_PID_AT, SI_STATUS_AT } from '../../proto/abi/wait.ts';
+import { SI_CODE_AT, SI_PID_AT, SI_STATUS_AT } from '../../proto/abi/wait.gen.ts';
 import { root, suite } from '../kit/need.ts';
 
 const STAND_IN = new URL('../kit/keeper-helper.ts', import.meta.url).pathname;

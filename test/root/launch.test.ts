@@ -23,7 +23,7 @@ import { pipe2 } from '../../helper/sys/descriptors.ts';
 import { openPath } from '../../helper/sys/files.ts';
 import { pidfdSendSignal } from '../../helper/sys/processes.ts';
 import { receiveDescriptors, socketpair } from '../../helper/sys/sockets.ts';
-import { O_PATH } from '../../proto/abi/fcntl.ts';
+import { O_PATH } from '../../proto/abi/fcntl.gen.ts';
 import {
   CLONE_NEWCGROUP,
   CLONE_NEWIPC,
@@ -32,8 +32,8 @@ import {
   CLONE_NEWTIME,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
-} from '../../proto/abi/sched.ts';
-import { SYS_nanosleep } from '../../proto/abi/unistd.ts';
+} from '../../proto/abi/sched.gen.ts';
+import { SYS_nanosleep } from '../../proto/abi/unistd.gen.ts';
 import {
   GeneratedName,
   KernelFilesystem,

@@ -13,13 +13,7 @@ const CHECKS = 19;
 
 suite(
   'cgroup v2 and Linux 6.1',
-  [
-    root,
-    tool('qemu-system-x86_64', 'qemu-system-x86'),
-    busybox,
-    tool('mke2fs', 'e2fsprogs'),
-    tool('cpio'),
-  ],
+  [root, tool('qemu-system-x86_64', 'qemu-system-x86'), busybox, tool('mke2fs', 'e2fsprogs'), tool('cpio')],
   () => {
     const extra = mkdtempSync(join(tmpdir(), 'berth-vm-'));
     let lines: string[] = [];

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Malformed } from '../../../helper/decode/malformed.ts';
 import { decodeRequest } from '../../../helper/decode/request.ts';
-import { CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER } from '../../../proto/abi/sched.ts';
+import { CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER } from '../../../proto/abi/sched.gen.ts';
 import { type Launch, type Mount, Propagation } from '../../../proto/gen/berth/helper/v1/plan.ts';
 import type { Request } from '../../../proto/gen/berth/helper/v1/request.ts';
 import { bytesOf, DIGEST, exec, ID, launch, OTHER, process_, request } from './sample.ts';

@@ -6,7 +6,7 @@ import {
   CLONE_NEWPID,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
-} from '../../../proto/abi/sched.ts';
+} from '../../../proto/abi/sched.gen.ts';
 import {
   GeneratedName,
   KernelFilesystem,

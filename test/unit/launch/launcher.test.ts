@@ -10,7 +10,7 @@ import { emitLauncher } from '../../../helper/launch/emit.ts';
 import { decodeStatus } from '../../../helper/launch/run.ts';
 import { encodeProgram } from '../../../helper/lower/encode.ts';
 import { ADD, createProgram, newLabel, type Program, u32, u64, within } from '../../../helper/lower/program.ts';
-import { AT_FDCWD } from '../../../proto/abi/fcntl.ts';
+import { AT_FDCWD } from '../../../proto/abi/fcntl.gen.ts';
 import {
   SYS_clone,
   SYS_close,
@@ -20,7 +20,7 @@ import {
   SYS_write,
   type Arch,
   numberOn,
-} from '../../../proto/abi/unistd.ts';
+} from '../../../proto/abi/unistd.gen.ts';
 import { suite, tool } from '../../kit/need.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'berth-elf-'));

@@ -8,8 +8,8 @@ import { lowerExec } from '../../../helper/lower/exec.ts';
 import type { LaunchHost } from '../../../helper/lower/host.ts';
 import { keptOf, lowerLaunch } from '../../../helper/lower/launch.ts';
 import { newLabel, type Program, type Record, Refused } from '../../../helper/lower/program.ts';
-import { AT_FDCWD } from '../../../proto/abi/fcntl.ts';
-import { RESOLVE_IN_ROOT } from '../../../proto/abi/openat2.ts';
+import { AT_FDCWD } from '../../../proto/abi/fcntl.gen.ts';
+import { RESOLVE_IN_ROOT } from '../../../proto/abi/openat2.gen.ts';
 import {
   CLONE_NEWNET,
   CLONE_NEWNS,
@@ -17,8 +17,8 @@ import {
   CLONE_NEWTIME,
   CLONE_NEWUSER,
   CLONE_NEWUTS,
-} from '../../../proto/abi/sched.ts';
-import * as nr from '../../../proto/abi/unistd.ts';
+} from '../../../proto/abi/sched.gen.ts';
+import * as nr from '../../../proto/abi/unistd.gen.ts';
 import { KernelFilesystem, Propagation, Seccomp } from '../../../proto/gen/berth/helper/v1/plan.ts';
 import { DEFAULT_MOUNTS, NEW_NAMESPACES, planOf, processOf } from '../../kit/launcher.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { capabilityNames, planCapabilities } from '../../../core/plan/capabilities.ts';
-import { CAP_MASK } from '../../../proto/abi/capability.ts';
+import { CAP_MASK } from '../../../proto/abi/capability.gen.ts';
 
 const BASE = { add: [], drop: [], privileged: false, uid: 0, available: CAP_MASK };
 const plan = (over: Partial<Parameters<typeof planCapabilities>[0]>) => planCapabilities({ ...BASE, ...over });

@@ -6,7 +6,7 @@ import { planContainer } from '../../../core/plan/container.ts';
 import { explainPlan } from '../../../core/plan/explain.ts';
 import type { Facts } from '../../../core/plan/facts.ts';
 import { checkLaunch } from '../../../helper/decode/launch.ts';
-import { CLONE_NEWUSER, CLONE_NEWUTS } from '../../../proto/abi/sched.ts';
+import { CLONE_NEWUSER, CLONE_NEWUTS } from '../../../proto/abi/sched.gen.ts';
 import { baseFacts, DONOR, donorFacts, hostFacts, intent, layer, V2_HOST } from '../../cases/load.ts';
 
 const RUNS = process.env['BERTH_LONG'] ? 200_000 : 1_500;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { PROC_SUPER_MAGIC } from '../../../proto/abi/magic.ts';
+import { PROC_SUPER_MAGIC } from '../../../proto/abi/magic.gen.ts';
 import * as plan from '../../../proto/gen/berth/helper/v1/plan.ts';
 import type { Exec, Request } from '../../../proto/gen/berth/helper/v1/request.ts';
 import { reasonText } from '../../../proto/policy/evaluate.ts';
