@@ -136,8 +136,11 @@ function kill(pidfd: number): void {
   }
 }
 
-/** Waits for the process's end, reaps it and closes its pidfd. */
-export async function reaped(pidfd: number): Promise<void> {
-  while (waitPidfd(pidfd) === undefined) await new Promise<void>((resolve) => watchPidfd(pidfd, resolve));
+/** Waits for the process's end, reaps it and closes its pidfd; gives wait(2)'s status. */
+export async function reaped(pidfd: number): Promise<number> {
+  let status = waitPidfd(pidfd);
+  for (; status === undefined; status = waitPidfd(pidfd))
+    await new Promise<void>((resolve) => watchPidfd(pidfd, resolve));
   closeSync(pidfd);
+  return status;
 }

@@ -8,7 +8,7 @@ import type { CheckedLaunch } from '../decode/checked.ts';
 import { newUserNamespace } from '../launch/namespaces.ts';
 import type { BindSource, RootSource } from '../lower/host.ts';
 import { lowerLaunch } from '../lower/launch.ts';
-import { bindMaps } from './binds.ts';
+import { bindMaps, ownIds } from './binds.ts';
 import { BLOCK_IDS } from './blocks.ts';
 import { makeCgroups, openGroups, removeCgroups } from './cgroup.ts';
 import { Failed } from './failed.ts';
@@ -130,10 +130,7 @@ async function startIt(world: World, order: StartOrder<CheckedLaunch>, record: C
 async function openUsers(world: World, verb: CheckedLaunch, { record, open }: At): Promise<number | undefined> {
   if ((record.namespaces & CLONE_NEWUSER) === 0) return undefined;
   const count = Number(verb.namespaces.uidCount);
-  if (count > 0) {
-    const map = [{ inside: 0, outside: record.firstId, count }];
-    return open.adopt(newUserNamespace({ uids: map, gids: map }), closeSync);
-  }
+  if (count > 0) return open.adopt(newUserNamespace(ownIds(record.firstId, count)), closeSync);
   const join = verb.namespaces.join.find(({ namespace }) => Number(namespace) === CLONE_NEWUSER);
   const other = world.records.find(record.principal, join?.container ?? '');
   if (other === undefined)

@@ -7,7 +7,7 @@ import { ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
 import { attachImage, detachImage, newUserNamespace } from '../launch/namespaces.ts';
 import type { RootSource } from '../lower/host.ts';
 import { cloneMount, mountSetattr, openat2 } from '../sys/files.ts';
-import { BLOCK_IDS } from './blocks.ts';
+import { ownIds } from './binds.ts';
 import { Failed } from './failed.ts';
 import { list, makeDirectory, readText, removeBigTree, removeTree, syncPath } from './files.ts';
 import { imageName, type LayerStore, newFile } from './layers.ts';
@@ -144,8 +144,7 @@ function openTree(parts: ImageParts, path: string): number {
   fs.mkdirSync(path, { mode: 0o755 });
   if (parts.rootless) return fs.openSync(path, DIRECTORY);
   using open = new DisposableStack();
-  const map = [{ inside: 0, outside: parts.workerId, count: BLOCK_IDS }];
-  const users = open.adopt(newUserNamespace({ uids: map, gids: map }), fs.closeSync);
+  const users = open.adopt(newUserNamespace(ownIds(parts.workerId)), fs.closeSync);
   const mount = open.adopt(cloneMount(open.adopt(fs.openSync(path, DIRECTORY), fs.closeSync), false), fs.closeSync);
   mountSetattr(mount, MOUNT_ATTR_IDMAP, users);
   return openat2(mount, '.', { flags: DIRECTORY });

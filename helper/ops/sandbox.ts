@@ -1,19 +1,39 @@
-// The layer worker's sandbox, as a program of the launcher. The worker reads what anybody may have written, so it gets its descriptors and nothing
-// else: a user namespace over uids that belong to no one, a root of read-only system libraries and its own code, no network, the filter and limits
-// below, no capability but those that unpacking needs in that user namespace.
-import { F_DUPFD_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
+// A Node process in a sandbox, as a program of the launcher. It reads what anybody may have written, so it gets its descriptors and nothing else: a
+// user namespace over uids that belong to no one, a root of read-only system libraries and its own code, no network, the filter and its limits, no
+// capability but those named (for layers: what unpacking needs in that user namespace).
+import { closeSync, existsSync } from 'node:fs';
+import { AT_FDCWD, F_DUPFD_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
 import { MNT_DETACH, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.gen.ts';
 import * as sched from '../../proto/abi/sched.gen.ts';
 import { S_IFREG } from '../../proto/abi/stat.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
-import { Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
+import { type Resource, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
+import { runProgram } from '../launch/run.ts';
 import { attach, attachAt, cloneMount, newFilesystem, openWithin, setAttributes } from '../lower/calls.ts';
 import { lowerExecute } from '../lower/execute.ts';
 import type { Machine } from '../lower/host.ts';
 import { becomeUser, lowerHardening, settleLimits } from '../lower/identity.ts';
 import { becomeRoot, cloneProcess, leaveKeyring, lowerUndumpable } from '../lower/namespaces.ts';
 import { createProgram, type Program } from '../lower/program.ts';
+import { fcntl, pipe2 } from '../sys/descriptors.ts';
+import { Failed } from './failed.ts';
+
+export type Sandboxed = {
+  /** Undefined where the helper itself is in one (rootless). */
+  readonly userNamespace: number | undefined;
+  /** Its own code: a directory that it sees as /berth, and the script in it. */
+  readonly directory: string;
+  readonly script: string;
+  readonly args: readonly string[];
+  readonly env?: readonly string[];
+  /** From descriptor 0 on. */
+  readonly descriptors: readonly number[];
+  /** Its uid and gid, and its capabilities, in the user namespace. */
+  readonly id: number;
+  readonly capabilities: bigint;
+  readonly limits: readonly (readonly [Resource, number])[];
+};
 
 const FLAGS =
   sched.CLONE_NEWNS |
@@ -23,80 +43,76 @@ const FLAGS =
   sched.CLONE_NEWUTS |
   sched.CLONE_NEWCGROUP;
 const READ_ONLY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-/** Descriptors are moved here first, so that none is overwritten on the way to its place. */
-const ABOVE = 4096;
+const LIBRARIES = ['usr/lib', 'usr/lib64', 'lib', 'lib64'];
+/** Passed descriptors end up beneath the first number; they are moved above the second before, so that none is overwritten on the way to its place. */
+const [STATUS_ABOVE, ABOVE] = [1024, 4096];
 
-/** Something of the host that the worker sees: a directory or file at the path (two components at most), or a symbolic link. */
-export type Shown = { readonly path: string } & (
-  | { readonly kind: 'directory' | 'file'; readonly descriptor: number }
-  | { readonly kind: 'link'; readonly to: string }
-);
-export type Sandbox = {
-  readonly machine: Machine;
-  /** Undefined where the helper itself is in one (rootless). */
-  readonly userNamespace: number | undefined;
-  readonly shown: readonly Shown[];
-  readonly process: CheckedProcess;
-  /** From descriptor 0 on. */
-  readonly descriptors: readonly number[];
-};
+/** Starts it; the process is the caller's to reap. Throws Failed with the step that did not work. */
+export async function startSandboxed(machine: Machine, sandboxed: Sandboxed): Promise<{ pid: number; pidfd: number }> {
+  const [read, low] = pipe2();
+  const write = fcntl(low, F_DUPFD_CLOEXEC, STATUS_ABOVE);
+  closeSync(low);
+  const outcome = await runProgram(lowerSandbox(machine, sandboxed, write), [read, write]);
+  if (outcome.kind === 'running') return outcome;
+  throw new Failed(outcome.failure.step, outcome.failure.detail, outcome.failure);
+}
 
-/** The program that becomes the worker; `status` must be above the descriptors' places. */
-export function lowerSandbox(sandbox: Sandbox, status: number): Program {
-  const { machine, userNamespace, shown } = sandbox;
+function lowerSandbox(machine: Machine, sandboxed: Sandboxed, status: number): Program {
+  const { userNamespace, descriptors } = sandboxed;
   const program = createProgram(status);
   lowerUndumpable(program);
   leaveKeyring(program);
-  const step = 'make the root of the layer worker';
-  const root = newFilesystem(program, {
-    type: 'tmpfs',
-    settings: [
-      ['mode', '755'],
-      ['size', '64k'],
-    ],
-    attributes: READ_ONLY & ~MOUNT_ATTR_RDONLY,
-    step,
-  });
-  const clones = shown.map((one) => {
-    for (const parent of parents(one.path)) program.call(nr.SYS_mkdirat, [root, parent, 0o755], { step, ignore: true });
-    if (one.kind === 'link') {
-      program.call(nr.SYS_symlinkat, [one.to, root, one.path], { step });
-      return undefined;
-    }
-    if (one.kind === 'directory') program.call(nr.SYS_mkdirat, [root, one.path, 0o755], { step, ignore: true });
-    else program.call(nr.SYS_mknodat, [root, one.path, S_IFREG | 0o444, 0], { step });
-    const clone = cloneMount(program, { at: program.use(one.descriptor), step });
+  const step = 'make the root of the sandbox';
+  const attributes = READ_ONLY & ~MOUNT_ATTR_RDONLY;
+  const size = [['mode', '755'] as const, ['size', '64k'] as const];
+  const root = newFilesystem(program, { type: 'tmpfs', settings: size, attributes, step });
+  program.call(nr.SYS_mkdirat, [root, 'usr', 0o755], { step });
+  const libraries = LIBRARIES.filter((path) => existsSync(`/${path}`)).map((path) => [path, `/${path}`] as const);
+  const shown = [...libraries, ['berth', sandboxed.directory] as const, ['node', process.execPath] as const];
+  const clones = shown.map(([path, from]) => {
+    if (path === 'node') program.call(nr.SYS_mknodat, [root, path, S_IFREG | 0o444, 0], { step });
+    else program.call(nr.SYS_mkdirat, [root, path, 0o755], { step });
+    const clone = cloneMount(program, { at: AT_FDCWD, path: from, step });
     setAttributes(program, clone, { set: READ_ONLY, step });
-    return clone;
+    return [path, clone] as const;
   });
   program.call(nr.SYS_setns, [program.use(machine.seedNamespace), sched.CLONE_NEWNS], { step });
   if (userNamespace !== undefined) {
     program.call(nr.SYS_setns, [program.use(userNamespace), sched.CLONE_NEWUSER], { step });
     becomeRoot(program, false);
   }
-  for (const fd of sandbox.descriptors) program.use(fd);
+  for (const fd of descriptors) program.use(fd);
   cloneProcess(program, { flags: FLAGS, close: [] });
   attachAt(program, root, { path: '/root', step });
-  for (const [i, clone] of clones.entries()) {
-    const path = shown[i]?.path;
-    if (clone === undefined || path === undefined) continue;
+  for (const [path, clone] of clones)
     attach(program, clone, { target: openWithin(program, { at: root, path, step }), step });
-  }
   program.call(nr.SYS_fchdir, [root], { step });
   program.call(nr.SYS_pivot_root, ['.', '.'], { step });
   program.call(nr.SYS_umount2, ['.', MNT_DETACH], { step });
-  settleLimits(program, sandbox.process);
-  placeDescriptors(program, sandbox.descriptors);
-  becomeUser(program, sandbox.process, machine);
-  lowerHardening(program, sandbox.process, { seccomp: Seccomp.SECCOMP_DEFAULT, machine });
-  lowerExecute(program, sandbox.process);
+  const user = processOf(sandboxed);
+  settleLimits(program, user);
+  placeDescriptors(program, descriptors);
+  becomeUser(program, user, machine);
+  lowerHardening(program, user, { seccomp: Seccomp.SECCOMP_DEFAULT, machine });
+  lowerExecute(program, user);
   return program;
 }
 
-/** Directories above a path. */
-function parents(path: string): string[] {
-  const parts = path.split('/').slice(0, -1);
-  return parts.map((_, i) => parts.slice(0, i + 1).join('/'));
+function processOf({ script, args, env = [], id, capabilities: caps, limits }: Sandboxed): CheckedProcess {
+  return {
+    argv: ['/node', `/berth/${script}`, ...args],
+    env: ['PATH=/', 'NODE_NO_WARNINGS=1', ...env],
+    executables: ['/node'],
+    cwd: '/',
+    uid: id,
+    gid: id,
+    groups: [],
+    rlimits: limits.map(([resource, most]) => ({ resource, soft: BigInt(most), hard: BigInt(most) })),
+    capabilities: { bounding: caps, effective: caps, permitted: caps, inheritable: 0n, ambient: 0n },
+    noNewPrivileges: true,
+    oomScoreAdj: 0,
+    umask: 0o022,
+  };
 }
 
 /** After settleLimits every descriptor closes on execution but those put in place here. */
