@@ -5,7 +5,7 @@ import { ENOENT } from '../../proto/abi/errno.gen.ts';
 import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
 import { MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.gen.ts';
 import { SYS_setdomainname } from '../../proto/abi/unistd.gen.ts';
-import { MASKABLE } from '../decode/lists.ts';
+import { MASKABLE } from '../../proto/policy/lists.ts';
 import * as calls from './calls.ts';
 import type { Context } from './context.ts';
 import type { Own } from './mounts.ts';

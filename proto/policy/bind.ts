@@ -1,7 +1,7 @@
 // Which files and directories of the host a container may get. Judged on the descriptor that came, never on a path that somebody wrote.
 import * as magic from '../abi/magic.gen.ts';
-import { type Ask, may, refuse } from './ask.ts';
 import { within } from './profile.ts';
+import { type Ask, may, refuse } from './rules.ts';
 import type { SeenFile } from './seen.ts';
 
 const KERNEL_FILESYSTEMS: readonly number[] = Object.values(magic);

@@ -3,7 +3,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { CheckedLaunch, CheckedMount } from '../../helper/decode/checked.ts';
-import { MASKABLE, READ_ONLY_ABLE, SYSCTLS } from '../../helper/decode/lists.ts';
+import { MASKABLE, READ_ONLY_ABLE, SYSCTLS } from '../../proto/policy/lists.ts';
 import { encodeProgram } from '../../helper/lower/encode.ts';
 import type { LaunchHost } from '../../helper/lower/host.ts';
 import { lowerLaunch } from '../../helper/lower/launch.ts';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import * as magic from '../../proto/abi/magic.gen.ts';
 import { Request } from '../../proto/gen/berth/helper/v1/request.ts';
-import { evaluate, VERB_NAMES } from '../../proto/policy/evaluate.ts';
+import { evaluate } from '../../proto/policy/evaluate.ts';
 import { intersect } from '../../proto/policy/intersect.ts';
 import {
   type Amount,
@@ -379,5 +379,4 @@ test('evaluate() never throws on what decodes, and gives the same answer twice',
     }),
     { numRuns: runs },
   );
-  expect(VERB_NAMES.length).toBe(13);
 });

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { planContainer } from '../../core/plan/container.ts';
 import { explainPlan } from '../../core/plan/explain.ts';
-import { checkLaunch } from '../../helper/decode/launch.ts';
+import { LAUNCH } from '../../proto/policy/launch.ts';
 import { loadCases } from '../cases/load.ts';
 
 const cases = loadCases();
@@ -19,6 +19,6 @@ describe('planContainer() and explainPlan()', () => {
   });
 
   test.each(cases)('$name: the helper can decode it', ({ intent, facts }) => {
-    expect(() => checkLaunch(planContainer(intent, facts).launch, 'launch')).not.toThrow();
+    expect(() => LAUNCH[0](planContainer(intent, facts).launch, { path: [] }, undefined)).not.toThrow();
   });
 });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Malformed } from '../../../helper/decode/malformed.ts';
+import { Malformed } from '../../../proto/policy/form.ts';
 import { decodeRequest } from '../../../helper/decode/request.ts';
 import { CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER } from '../../../proto/abi/sched.gen.ts';
 import { type Launch, type Mount, Propagation } from '../../../proto/gen/berth/helper/v1/plan.ts';

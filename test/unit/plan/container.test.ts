@@ -5,7 +5,7 @@ import { BerthError } from '../../../core/base/errors.ts';
 import { planContainer } from '../../../core/plan/container.ts';
 import { explainPlan } from '../../../core/plan/explain.ts';
 import type { Facts } from '../../../core/plan/facts.ts';
-import { checkLaunch } from '../../../helper/decode/launch.ts';
+import { LAUNCH } from '../../../proto/policy/launch.ts';
 import { CLONE_NEWUSER, CLONE_NEWUTS } from '../../../proto/abi/sched.gen.ts';
 import { baseFacts, DONOR, donorFacts, hostFacts, intent, layer, V2_HOST } from '../../cases/load.ts';
 
@@ -183,7 +183,7 @@ describe('planContainer()', () => {
           expect((error as BerthError).message).not.toBe('');
           return;
         }
-        expect(() => checkLaunch(plan.launch, 'launch')).not.toThrow();
+        expect(() => LAUNCH[0](plan.launch, { path: [] }, undefined)).not.toThrow();
       }),
       { numRuns: RUNS },
     );
@@ -198,7 +198,7 @@ describe('planContainer()', () => {
         const plan = attempt(asked, found);
         if (plan === undefined) return;
         plans++;
-        expect(() => checkLaunch(plan.launch, 'launch')).not.toThrow();
+        expect(() => LAUNCH[0](plan.launch, { path: [] }, undefined)).not.toThrow();
       }),
       { numRuns: 500 },
     );
@@ -266,7 +266,7 @@ test('planContainer() takes any configuration of an image', () => {
       const base = baseFacts();
       const found = baseFacts({ ...accounts, root: { ...base.root, config } as Facts['root'], lookups: {} });
       const plan = attempt({}, found);
-      if (plan !== undefined) expect(() => checkLaunch(plan.launch, 'launch')).not.toThrow();
+      if (plan !== undefined) expect(() => LAUNCH[0](plan.launch, { path: [] }, undefined)).not.toThrow();
     }),
     { numRuns: RUNS },
   );

@@ -3,7 +3,7 @@ import { planContainer } from '../../../core/plan/container.ts';
 import { MASKED_PATHS, READ_ONLY_PATHS } from '../../../core/plan/hardening.ts';
 import { NS_FLAGS } from '../../../core/plan/namespaces.ts';
 import { SYSCTLS as OWN_SYSCTLS } from '../../../core/plan/sysctls.ts';
-import { MASKABLE, READ_ONLY_ABLE, SYSCTLS } from '../../../helper/decode/lists.ts';
+import { MASKABLE, READ_ONLY_ABLE, SYSCTLS } from '../../../proto/policy/lists.ts';
 import { Seccomp } from '../../../proto/gen/berth/helper/v1/plan.ts';
 import { baseFacts, DONOR, donorFacts, hostIntent } from '../../cases/load.ts';
 

@@ -112,7 +112,7 @@ const table: [string, Asked, string[]][] = [
     { verb: launched({}), profile: { verbs: ['exec', 'import*'] } },
     ['verbs launch: launch / exec import*'],
   ],
-  ['no verb', { verb: undefined }, ['present request: nothing / a verb']],
+  ['no verb', { verb: undefined }, ['present verb: nothing / a value']],
   [
     'a directory as root',
     { verb: launched(directory(false)), profile: { rootDirectories: false }, seen: { files: [file('/srv/r')] } },

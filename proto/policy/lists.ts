@@ -1,5 +1,5 @@
 // The closed lists of names a request may use. Source: Docker 28's defaults (moby, oci/defaults.go) and the kernel's namespaced sysctls.
-import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS } from '../../proto/abi/sched.gen.ts';
+import { CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS } from '../abi/sched.gen.ts';
 
 const words = (text: string): string[] => text.trim().split(/\s+/);
 
