@@ -40,7 +40,7 @@ export function writeChunks(
   const { entry, layer, chunks } = file;
   const chunkBytes = 2 ** (BLOCK_BITS + chunks.bits);
   for (let i = 0; i < chunks.count; i++) {
-    view.setUint32(at + i * EROFS_CHUNK_INDEX_BYTES + CHUNK.blkaddr, EROFS_NULL_ADDR, true);
+    view.setUint32(at + i * EROFS_CHUNK_INDEX_BYTES + CHUNK.startblkLo, EROFS_NULL_ADDR, true);
   }
   for (const { offset, length, tarOffset } of extentsOf(entry)) {
     for (let done = 0; done < length; done += chunkBytes) {
@@ -49,7 +49,7 @@ export function writeChunks(
       if (block >= EROFS_NULL_ADDR)
         throw new LayerFault('limit', `"${entry.name}" lies beyond the first 2 TiB of its layer`);
       view.setUint16(q + CHUNK.deviceId, layer + 1, true);
-      view.setUint32(q + CHUNK.blkaddr, block, true);
+      view.setUint32(q + CHUNK.startblkLo, block, true);
     }
   }
 }

@@ -172,7 +172,7 @@ function writeSuper(image: Image, tarBytes: readonly number[]): void {
   view.setUint16(at + SUPER.extraDevices, tarBytes.length, true);
   view.setUint16(at + SUPER.devtSlotoff, TABLE_AT / erofs.EROFS_DEVICE_SLOT_BYTES, true);
   for (const [i, size] of tarBytes.entries()) {
-    view.setUint32(TABLE_AT + i * erofs.EROFS_DEVICE_SLOT_BYTES + DEVICE.blocks, Math.floor(size / BLOCK), true);
+    view.setUint32(TABLE_AT + i * erofs.EROFS_DEVICE_SLOT_BYTES + DEVICE.blocksLo, Math.floor(size / BLOCK), true);
   }
 }
 

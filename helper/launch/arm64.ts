@@ -1,7 +1,15 @@
 // The launcher's code for arm64: x64.ts line for line. Kept across system calls: x19, the program; x20, the record it is at; x21, a record's size.
 import { MAP_FIXED_NOREPLACE, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../../proto/abi/mman.gen.ts';
-import { numberOn, SYS_clone3, SYS_exit_group, SYS_mmap, SYS_write } from '../../proto/abi/unistd.gen.ts';
-import { FIELD, PROGRAM_BASE, PROGRAM_BYTES_MAX, RECORD_BYTES, REPORT_BYTES, STATUS_AT } from '../lower/encode.ts';
+import { SYS_clone3, SYS_exit_group, SYS_mmap, SYS_write } from '../../proto/abi/unistd.gen.ts';
+import {
+  FIELD,
+  numberOn,
+  PROGRAM_BASE,
+  PROGRAM_BYTES_MAX,
+  RECORD_BYTES,
+  REPORT_BYTES,
+  STATUS_AT,
+} from '../lower/encode.ts';
 import { assemble, type Code, type Listing, label } from './elf.ts';
 
 const [BASE, CUR, SIZE] = [19, 20, 21];

@@ -10,14 +10,14 @@ import { MAP_ANONYMOUS, MAP_PRIVATE, PROT_EXEC, PROT_READ, PROT_WRITE } from '..
 import * as sched from '../../proto/abi/sched.gen.ts';
 import { SIGCHLD } from '../../proto/abi/signal.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
-import { encodeProgram } from '../lower/encode.ts';
+import { type Arch, encodeProgram } from '../lower/encode.ts';
 import { createProgram, type Program } from '../lower/program.ts';
 import { fcntl, memfdCreate } from '../sys/descriptors.ts';
 import { SysError } from '../sys/error.ts';
 import { cloneFunctionAt, mapMemory } from '../sys/libc.ts';
 import { emitLauncher } from './emit.ts';
 
-export const ARCH: nr.Arch = process.arch === 'arm64' ? 'arm64' : 'x64';
+export const ARCH: Arch = process.arch === 'arm64' ? 'arm64' : 'x64';
 /** Added to the record numbers in reports of the child that has not executed the launcher yet. */
 export const BEFORE_LAUNCHER = 0x10000;
 

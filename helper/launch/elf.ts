@@ -1,6 +1,6 @@
 // The launcher's file: an ELF header, one segment to read and execute, a stack that is not executable, the code. Source: man 5 elf.
 import { EM_AARCH64, EM_X86_64, ET_EXEC, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_LOAD } from '../../proto/abi/elf.gen.ts';
-import type { Arch } from '../../proto/abi/unistd.gen.ts';
+import type { Arch } from '../lower/encode.ts';
 
 /** Instructions; a name for the place; or a jump, whose distance (in units, from its start on arm64, from its end on x86-64) is put into `bits` of its last word. */
 type Jump = {

@@ -1,5 +1,5 @@
 // The launcher of each architecture.
-import type { Arch } from '../../proto/abi/unistd.gen.ts';
+import type { Arch } from '../lower/encode.ts';
 import { assembleArm64 } from './arm64.ts';
 import { type LauncherFile, wrapElf } from './elf.ts';
 import { assembleX64 } from './x64.ts';

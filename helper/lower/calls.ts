@@ -4,6 +4,7 @@ import * as fcntl from '../../proto/abi/fcntl.gen.ts';
 import * as mnt from '../../proto/abi/mount.gen.ts';
 import * as how from '../../proto/abi/openat2.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
+import type { Arch } from './encode.ts';
 import { type Argument, type Label, type Program, type Result, u64 } from './program.ts';
 
 const encoder = new TextEncoder();
@@ -37,7 +38,7 @@ export function openOurs(program: Program, open: Omit<Open, 'at'>): Result {
 }
 
 /** Flags for a directory that is only walked through. */
-export function directoryFlags(arch: nr.Arch): number {
+export function directoryFlags(arch: Arch): number {
   return fcntl.O_PATH | fcntl.O_DIRECTORY_OF[arch];
 }
 

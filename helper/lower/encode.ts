@@ -1,7 +1,16 @@
 // The bytes of a program as the launcher reads them (its code: helper/launch/x64.ts and arm64.ts). Record n, counted from 1, lies at PROGRAM_BASE +
 // 96 n; record 0 is the header; after the last record come the data. A program is written for one address: pointers in it are ready to use.
-import { type Arch, numberOn } from '../../proto/abi/unistd.gen.ts';
+import { ARM64_NUMBERS } from '../../proto/abi/unistd.gen.ts';
 import { ADD, type Data, type Program, Refused, type Slot } from './program.ts';
+
+export type Arch = 'x64' | 'arm64';
+
+/** The number of a call, which programs name by x86-64's, on the architecture. Throws for one that proto/abi does not list. */
+export function numberOn(arch: Arch, number: number): number {
+  const known = arch === 'x64' ? number : ARM64_NUMBERS.get(number);
+  if (known === undefined) throw new Error(`no arm64 number for system call ${number}`);
+  return known;
+}
 
 /** Where the launcher maps its program, and how much at most. */
 export const PROGRAM_BASE = 0x10000000;

@@ -1,6 +1,6 @@
 // What the ops have prepared for one launch or exec: numbers of descriptors of the helper, and facts of the host. Lowering reads nothing else of
 // the host, opens nothing itself and closes nothing; the caller closes what it opened once the program runs.
-import type { Arch } from '../../proto/abi/unistd.gen.ts';
+import type { Arch } from './encode.ts';
 
 /** Facts that hold while the helper runs. */
 export type Machine = {

@@ -8,6 +8,7 @@ import { RLIMIT_NAMES, RLIMIT_NOFILE } from '../../proto/abi/resource.gen.ts';
 import { SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER } from '../../proto/abi/seccomp.gen.ts';
 import { SIG_SETMASK, SIGPIPE, SIGSET_BYTES, SIGXFSZ } from '../../proto/abi/signal.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
+import type { Arch } from './encode.ts';
 import { type Capabilities, Resource, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { CAP_SYS_ADMIN, LINUX_CAPABILITY_VERSION_3 } from '../../proto/abi/capability.gen.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
@@ -113,7 +114,7 @@ export function setCapabilities(program: Program, capabilities: Capabilities, mo
 const filters = new Map<string, Uint8Array>();
 const FILTERS_MAX = 64;
 
-function filterFor(arch: nr.Arch, bounding: bigint): Uint8Array {
+function filterFor(arch: Arch, bounding: bigint): Uint8Array {
   const key = `${arch} ${bounding}`;
   const known = filters.get(key);
   if (known !== undefined) return known;

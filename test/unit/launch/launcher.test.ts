@@ -8,7 +8,7 @@ import { assembleArm64 } from '../../../helper/launch/arm64.ts';
 import { wrapElf } from '../../../helper/launch/elf.ts';
 import { emitLauncher } from '../../../helper/launch/emit.ts';
 import { decodeStatus } from '../../../helper/launch/run.ts';
-import { encodeProgram } from '../../../helper/lower/encode.ts';
+import { type Arch, encodeProgram, numberOn } from '../../../helper/lower/encode.ts';
 import { ADD, createProgram, newLabel, type Program, u32, u64, within } from '../../../helper/lower/program.ts';
 import { AT_FDCWD } from '../../../proto/abi/fcntl.gen.ts';
 import {
@@ -18,8 +18,6 @@ import {
   SYS_openat,
   SYS_read,
   SYS_write,
-  type Arch,
-  numberOn,
 } from '../../../proto/abi/unistd.gen.ts';
 import { suite, tool } from '../../kit/need.ts';
 
