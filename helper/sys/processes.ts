@@ -1,27 +1,7 @@
 // Processes by descriptor: a pid may be somebody else's a moment later, a pidfd never.
-import {
-  CLD_EXITED,
-  P_PIDFD,
-  SI_CODE_AT,
-  SI_PID_AT,
-  SI_STATUS_AT,
-  SIGINFO_BYTES,
-  WEXITED,
-  WNOHANG,
-} from '../../proto/abi/wait.gen.ts';
-import {
-  SYS_close_range,
-  SYS_execveat,
-  SYS_pidfd_getfd,
-  SYS_pidfd_open,
-  SYS_pidfd_send_signal,
-} from '../../proto/abi/unistd.gen.ts';
-import {
-  PIDFD_EXIT_CODE_AT,
-  PIDFD_GET_INFO,
-  PIDFD_INFO_EXIT,
-  PIDFD_INFO_SIZE_VER0,
-} from '../../proto/abi/pidfd.gen.ts';
+import * as wait from '../../proto/abi/wait.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
+import * as told from '../../proto/abi/pidfd.gen.ts';
 import { addressOf, checked, orErrno, raw } from './libc.ts';
 
 /** man 2 prctl; gives its result. */
@@ -31,17 +11,17 @@ export function prctl(option: number, value = 0): number {
 
 /** man 2 pidfd_open. The descriptor is close-on-exec. */
 export function pidfdOpen(pid: number): number {
-  return checked('pidfd_open', pid, raw.pidfdOpen(SYS_pidfd_open, pid, 0));
+  return checked('pidfd_open', pid, raw.pidfdOpen(nr.SYS_pidfd_open, pid, 0));
 }
 
 /** man 2 pidfd_send_signal. Throws with ESRCH once the process is reaped. */
 export function pidfdSendSignal(pidfd: number, signal: number): void {
-  checked('pidfd_send_signal', signal, raw.pidfdSendSignal(SYS_pidfd_send_signal, pidfd, signal, null, 0));
+  checked('pidfd_send_signal', signal, raw.pidfdSendSignal(nr.SYS_pidfd_send_signal, pidfd, signal, null, 0));
 }
 
 /** A duplicate of another process's descriptor, close-on-exec. man 2 pidfd_getfd. */
 export function pidfdGetfd(pidfd: number, target: number): number {
-  return checked('pidfd_getfd', target, raw.pidfdGetfd(SYS_pidfd_getfd, pidfd, target, 0));
+  return checked('pidfd_getfd', target, raw.pidfdGetfd(nr.SYS_pidfd_getfd, pidfd, target, 0));
 }
 
 /**
@@ -49,36 +29,36 @@ export function pidfdGetfd(pidfd: number, target: number): number {
  * runs. Never waits. With WNOWAIT in `options` it stays to be reaped. Throws with ECHILD where it is not our child. man 2 waitid.
  */
 export function waitPidfd(pidfd: number, options = 0): number | undefined {
-  const info = Buffer.alloc(SIGINFO_BYTES);
-  checked('waitid', pidfd, raw.waitid(P_PIDFD, pidfd, info, WEXITED | WNOHANG | options));
-  if (info.readInt32LE(SI_PID_AT) === 0) return undefined;
-  return waitStatus(info.readInt32LE(SI_CODE_AT), info.readInt32LE(SI_STATUS_AT));
+  const info = Buffer.alloc(wait.SIGINFO_BYTES);
+  checked('waitid', pidfd, raw.waitid(wait.P_PIDFD, pidfd, info, wait.WEXITED | wait.WNOHANG | options));
+  if (info.readInt32LE(wait.SI_PID_AT) === 0) return undefined;
+  return waitStatus(info.readInt32LE(wait.SI_CODE_AT), info.readInt32LE(wait.SI_STATUS_AT));
 }
 
 /** How a process that is not our child ended, once somebody has reaped it; undefined before that, and always before Linux 6.15. */
 export function exitOfOther(pidfd: number): number | undefined {
-  const info = Buffer.alloc(PIDFD_INFO_SIZE_VER0);
-  info.writeBigUInt64LE(BigInt(PIDFD_INFO_EXIT));
-  if (orErrno(raw.ioctl(pidfd, PIDFD_GET_INFO, info)) < 0) return undefined;
-  const known = (info.readBigUInt64LE() & BigInt(PIDFD_INFO_EXIT)) !== 0n;
-  return known ? info.readInt32LE(PIDFD_EXIT_CODE_AT) : undefined;
+  const info = Buffer.alloc(told.PIDFD_INFO_SIZE_VER0);
+  info.writeBigUInt64LE(BigInt(told.PIDFD_INFO_EXIT));
+  if (orErrno(raw.ioctl(pidfd, told.PIDFD_GET_INFO, info)) < 0) return undefined;
+  const known = (info.readBigUInt64LE() & BigInt(told.PIDFD_INFO_EXIT)) !== 0n;
+  return known ? info.readInt32LE(told.PIDFD_EXIT_CODE_AT) : undefined;
 }
 
 /** wait(2)'s status of waitid(2)'s si_code and si_status. */
 export function waitStatus(code: number, status: number): number {
-  if (code === CLD_EXITED) return (status & 0xff) << 8;
-  return (status & 0x7f) | (code === CLD_EXITED + 2 ? 0x80 : 0);
+  if (code === wait.CLD_EXITED) return (status & 0xff) << 8;
+  return (status & 0x7f) | (code === wait.CLD_DUMPED ? 0x80 : 0);
 }
 
 /** man 2 close_range. */
 export function closeRange(first: number, last: number, flags: number): void {
-  checked('close_range', first, raw.closeRange(SYS_close_range, first, last, flags));
+  checked('close_range', first, raw.closeRange(nr.SYS_close_range, first, last, flags));
 }
 
 /** Executes the file behind the descriptor in our own place, with no arguments and no environment. man 2 execveat. */
 export function executeDescriptor(fd: number, flags: number): never {
   const nothing = new BigUint64Array(1);
   const list = addressOf(new Uint8Array(nothing.buffer));
-  checked('execveat', fd, raw.execveat(SYS_execveat, fd, '', list, list, flags));
+  checked('execveat', fd, raw.execveat(nr.SYS_execveat, fd, '', list, list, flags));
   throw new Error(`execveat returned (${nothing.length})`);
 }

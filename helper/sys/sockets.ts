@@ -1,20 +1,7 @@
 // Unix sockets: passing descriptors, and who the peer is by the kernel's word. What Node's net cannot do.
 import { closeSync } from 'node:fs';
 import { O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
-import {
-  AF_UNIX,
-  CMSGHDR_BYTES,
-  MSG_CMSG_CLOEXEC,
-  MSG_CTRUNC,
-  MSG_DONTWAIT,
-  MSG_NOSIGNAL,
-  MSGHDR_BYTES,
-  SCM_MAX_FD,
-  SCM_RIGHTS,
-  SO_PASSRIGHTS,
-  SO_PEERCRED,
-  SOL_SOCKET,
-} from '../../proto/abi/socket.gen.ts';
+import * as net from '../../proto/abi/socket.gen.ts';
 import { EAGAIN, ENOPROTOOPT } from '../../proto/abi/errno.gen.ts';
 import { SysError } from './error.ts';
 import { addressOf, checked, orErrno, raw } from './libc.ts';
@@ -25,7 +12,7 @@ export type Received = { readonly bytes: Buffer; readonly descriptors: number[] 
 /** man 2 socketpair, unix, close-on-exec. */
 export function socketpair(type: number): [number, number] {
   const pair = Buffer.alloc(8);
-  checked('socketpair', '', raw.socketpair(AF_UNIX, type | O_CLOEXEC, 0, pair));
+  checked('socketpair', '', raw.socketpair(net.AF_UNIX, type | O_CLOEXEC, 0, pair));
   return [pair.readInt32LE(0), pair.readInt32LE(4)];
 }
 
@@ -33,22 +20,22 @@ export function socketpair(type: number): [number, number] {
 export function peerOf(fd: number): Peer {
   const value = Buffer.alloc(12);
   const length = Buffer.from([value.length, 0, 0, 0]);
-  checked('getsockopt', 'SO_PEERCRED', raw.getsockopt(fd, SOL_SOCKET, SO_PEERCRED, value, length));
+  checked('getsockopt', 'net.SO_PEERCRED', raw.getsockopt(fd, net.SOL_SOCKET, net.SO_PEERCRED, value, length));
   return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
 }
 
 /** Nobody can send descriptors to this socket, or to one accepted on it. Only from Linux 6.16 on; before, they are dropped as the bytes are read. */
 export function refuseDescriptors(fd: number): void {
   const no = Buffer.alloc(4);
-  const result = orErrno(raw.setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, no, no.length));
-  if (result < 0 && result !== -ENOPROTOOPT) throw new SysError('setsockopt', 'SO_PASSRIGHTS', -result);
+  const result = orErrno(raw.setsockopt(fd, net.SOL_SOCKET, net.SO_PASSRIGHTS, no, no.length));
+  if (result < 0 && result !== -ENOPROTOOPT) throw new SysError('setsockopt', 'net.SO_PASSRIGHTS', -result);
 }
 
 function header(data: Uint8Array, control: Uint8Array): { message: Buffer; vector: Buffer } {
   const vector = Buffer.alloc(16);
   vector.writeBigUInt64LE(addressOf(data), 0);
   vector.writeBigUInt64LE(BigInt(data.length), 8);
-  const message = Buffer.alloc(MSGHDR_BYTES);
+  const message = Buffer.alloc(net.MSGHDR_BYTES);
   message.writeBigUInt64LE(addressOf(vector), 16);
   message.writeBigUInt64LE(1n, 24);
   message.writeBigUInt64LE(control.length === 0 ? 0n : addressOf(control), 32);
@@ -58,16 +45,16 @@ function header(data: Uint8Array, control: Uint8Array): { message: Buffer; vecto
 
 /** Sends bytes with descriptors (at most 253) as one message without waiting; they stay open here. False: the other end's buffer is full. */
 export function sendDescriptors(fd: number, bytes: Uint8Array, descriptors: readonly number[]): boolean {
-  const length = CMSGHDR_BYTES + 4 * descriptors.length;
+  const length = net.CMSGHDR_BYTES + 4 * descriptors.length;
   const control = Buffer.alloc(descriptors.length === 0 ? 0 : (length + 7) & ~7);
   if (descriptors.length > 0) {
     control.writeBigUInt64LE(BigInt(length), 0);
-    control.writeInt32LE(SOL_SOCKET, 8);
-    control.writeInt32LE(SCM_RIGHTS, 12);
-    for (const [i, one] of descriptors.entries()) control.writeInt32LE(one, CMSGHDR_BYTES + 4 * i);
+    control.writeInt32LE(net.SOL_SOCKET, 8);
+    control.writeInt32LE(net.SCM_RIGHTS, 12);
+    for (const [i, one] of descriptors.entries()) control.writeInt32LE(one, net.CMSGHDR_BYTES + 4 * i);
   }
   const { message, vector } = header(bytes, control);
-  const sent = orErrno(raw.sendmsg(fd, message, MSG_NOSIGNAL | MSG_DONTWAIT));
+  const sent = orErrno(raw.sendmsg(fd, message, net.MSG_NOSIGNAL | net.MSG_DONTWAIT));
   if (sent === -EAGAIN) return false;
   if (sent !== bytes.length || vector.length === 0)
     throw new SysError('sendmsg', `${bytes.length} bytes, ${descriptors.length} descriptors`, Math.max(-sent, 0));
@@ -75,7 +62,7 @@ export function sendDescriptors(fd: number, bytes: Uint8Array, descriptors: read
 }
 
 const received = Buffer.alloc(4096);
-const ancillary = Buffer.alloc(CMSGHDR_BYTES + 4 * SCM_MAX_FD + 8);
+const ancillary = Buffer.alloc(net.CMSGHDR_BYTES + 4 * net.SCM_MAX_FD + 8);
 
 /**
  * Takes what waits, up to `bytesMax` (at most 4,096), and the descriptors that came with it, without waiting. Undefined: nothing waits; no bytes: the
@@ -83,19 +70,20 @@ const ancillary = Buffer.alloc(CMSGHDR_BYTES + 4 * SCM_MAX_FD + 8);
  */
 export function receiveDescriptors(fd: number, bytesMax: number): Received | undefined {
   const { message, vector } = header(received.subarray(0, bytesMax), ancillary);
-  const count = orErrno(raw.recvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
+  const count = orErrno(raw.recvmsg(fd, message, net.MSG_DONTWAIT | net.MSG_CMSG_CLOEXEC));
   if (count === -EAGAIN) return undefined;
   if (count < 0 || vector.length === 0) throw new SysError('recvmsg', 'descriptors', -count);
   const descriptors: number[] = [];
   const end = Number(message.readBigUInt64LE(40));
-  for (let at = 0; at + CMSGHDR_BYTES <= end; ) {
+  for (let at = 0; at + net.CMSGHDR_BYTES <= end; ) {
     const length = Number(ancillary.readBigUInt64LE(at));
-    if (length < CMSGHDR_BYTES) break;
-    const ours = ancillary.readInt32LE(at + 8) === SOL_SOCKET && ancillary.readInt32LE(at + 12) === SCM_RIGHTS;
-    if (ours) for (let i = at + CMSGHDR_BYTES; i + 4 <= at + length; i += 4) descriptors.push(ancillary.readInt32LE(i));
+    if (length < net.CMSGHDR_BYTES) break;
+    const ours = ancillary.readInt32LE(at + 8) === net.SOL_SOCKET && ancillary.readInt32LE(at + 12) === net.SCM_RIGHTS;
+    if (ours)
+      for (let i = at + net.CMSGHDR_BYTES; i + 4 <= at + length; i += 4) descriptors.push(ancillary.readInt32LE(i));
     at += (length + 7) & ~7;
   }
-  if ((message.readInt32LE(48) & MSG_CTRUNC) !== 0) {
+  if ((message.readInt32LE(48) & net.MSG_CTRUNC) !== 0) {
     for (const one of descriptors) closeSync(one);
     throw new SysError('recvmsg', 'more descriptors than the limit of open files allows', 24);
   }
