@@ -2,31 +2,15 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import type { Phases } from '../../proto/gen/berth/helper/v1/request.ts';
-import { api, type Field, IMAGE } from './field.ts';
+import { api, type Field, IMAGE, PODMAN_LIMITS, QUIET } from './field.ts';
 import { openHelper } from './helper-launch.ts';
 import { compare, type Contestant, median, type Outcome, race } from './kit.ts';
+import { lifeByApi, pull, scale } from './scale.ts';
 
 type Bench = (field: Field, smoke: boolean) => Promise<Outcome[]>;
 
-const QUIET = ['--network', 'none'];
-/** What podman needs on a machine without CAP_SYS_RESOURCE. */
-const PODMAN_LIMITS = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024'];
 
 let counter = 0;
-
-/** A container over the API, from create to removed. */
-async function lifeByApi(socket: string): Promise<void> {
-  const { Id } = JSON.parse(
-    await api(socket, 'POST', '/containers/create', {
-      Image: IMAGE,
-      Cmd: ['true'],
-      HostConfig: { NetworkMode: 'none' },
-    }),
-  ) as { Id: string };
-  await api(socket, 'POST', `/containers/${Id}/start`);
-  await api(socket, 'POST', `/containers/${Id}/wait`);
-  await api(socket, 'DELETE', `/containers/${Id}`);
-}
 
 const launch: Bench = async (field, smoke) => {
   if (!field.crun) return [];
@@ -235,4 +219,14 @@ const phases: Bench = async (field) => {
   ];
 };
 
-export const benches: Record<string, Bench> = { launch, run: runByCli, exec: execs, parallel, memory, images, phases };
+export const benches: Record<string, Bench> = {
+  launch,
+  run: runByCli,
+  exec: execs,
+  parallel,
+  memory,
+  images,
+  pull,
+  scale,
+  phases,
+};

@@ -7,6 +7,9 @@ import { busyboxImage, dockerSave20 } from '../kit/image.ts';
 import { type Daemon, installed, mountHugetlb, startDockerd, writeBundle } from '../kit/peers.ts';
 
 export const IMAGE = 'bench:1';
+export const QUIET = ['--network', 'none'];
+/** What podman needs on a machine without CAP_SYS_RESOURCE. */
+export const PODMAN_LIMITS = ['--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024'];
 const root = new URL('../..', import.meta.url).pathname;
 
 export type Field = {

@@ -1,5 +1,11 @@
 // Side-by-side measurement: contestants take turns, so that noise of the machine hits all of them; medians and ratios are printed.
-export type Contestant = { readonly name: string; readonly run: () => void | Promise<void> };
+/** `prepare` and `after` are not measured. */
+export type Contestant = {
+  readonly name: string;
+  readonly run: () => void | Promise<void>;
+  readonly prepare?: () => void;
+  readonly after?: () => void;
+};
 export type Row = {
   readonly name: string;
   readonly min: number;
@@ -43,9 +49,12 @@ export async function race(
   const samples = contestants.map((): number[] => []);
   for (let round = -1; round < options.rounds; round++)
     for (const [index, contestant] of contestants.entries()) {
+      contestant.prepare?.();
       const started = process.hrtime.bigint();
       await contestant.run();
-      if (round >= 0) samples[index]?.push(Number(process.hrtime.bigint() - started) / 1e6);
+      const tookMs = Number(process.hrtime.bigint() - started) / 1e6;
+      contestant.after?.();
+      if (round >= 0) samples[index]?.push(tookMs);
     }
   const ours = median(samples[0] ?? []);
   return {
