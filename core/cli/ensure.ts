@@ -25,6 +25,8 @@ const ENGINE_WAIT_MS = 20_000;
 /** A helper that was killed is back within a second. */
 const KEEPER_WAIT_MS = 5000;
 const POLL_MS = 10;
+/** How a program ends that finds another one in its place. Source: sysexits.h. */
+const EX_TEMPFAIL = 75;
 
 /** Gives back when helper and engine of the session's instance answer. Throws CliError saying which does not and where its log is. */
 export async function ensureRunning(session: Session): Promise<void> {
@@ -156,20 +158,21 @@ async function startProgram(session: Session, program: Program): Promise<void> {
     cwd: '/',
   });
   let ended: string | undefined;
+  let second = false;
   child.once('error', (error) => {
     ended = error.message;
   });
   child.once('exit', (code, signal) => {
+    second = code === EX_TEMPFAIL;
     ended ??= signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`;
   });
   const deadline = Date.now() + program.waitMs;
   try {
     while (!(await program.isUp())) {
-      // Two commands at once start two: the one that comes second ends, and the first answers both. So an end alone is no failure yet.
-      if (ended !== undefined && Date.now() > deadline - program.waitMs + 1000)
-        throw new CliError(startFailure(program, ended));
+      // Two commands at once start two: the one that comes second ends so, and the first answers both.
+      if (ended !== undefined && !second) throw new CliError(startFailure(program, ended));
       if (Date.now() > deadline)
-        throw new CliError(startFailure(program, `it did not answer within ${program.waitMs / 1000} s`));
+        throw new CliError(startFailure(program, ended ?? `it did not answer within ${program.waitMs / 1000} s`));
       await sleep(POLL_MS);
     }
   } finally {

@@ -3,6 +3,7 @@
 import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BerthError } from '../base/errors.ts';
 import { serveApi } from '../api/server.ts';
 import { type Made, makeEngine } from '../engine/make.ts';
 import { VERSION } from '../engine/version.ts';
@@ -14,6 +15,8 @@ import { type LogFile, openLogFile, tellStarter } from './log-file.ts';
 import { type Options, type Paths, pathsOf, readOptions } from './options.ts';
 import { leaveRoot, type User } from './user.ts';
 
+/** How the command line tells an engine that comes second. Source: sysexits.h. */
+const EX_TEMPFAIL = 75;
 const HELPER_WAIT_MS = 10_000;
 /** What a client that follows events or logs gets at the end: its stream is cut after so long. */
 const CLOSE_MS = 100;
@@ -122,5 +125,5 @@ async function end({ made, paths, log, close }: Ending): Promise<void> {
 
 main().catch((error: unknown) => {
   process.stderr.write(`berth engine: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exit(1);
+  process.exit(error instanceof BerthError && error.code === 'conflict' ? EX_TEMPFAIL : 1);
 });

@@ -8,8 +8,10 @@ import { openExits } from '../watch/exits.ts';
 import { runHelper } from './helper.ts';
 import { keptArguments, type Options, readOptions } from './options.ts';
 import { checkNamespaces, enterUserNamespace, outsideIds } from './rootless.ts';
-import { lockSlot } from './slot.ts';
+import { InUse, lockSlot } from './slot.ts';
 
+/** How the command line tells one that comes second. Source: sysexits.h. */
+const EX_TEMPFAIL = 75;
 /** Under this number the keeper keeps the slot's lock. */
 const SLOT_KEPT = 1024;
 
@@ -62,7 +64,7 @@ async function main(): Promise<void> {
     await runHelper(options, { slotKept: SLOT_KEPT, asKeeper: asKeeper(options) });
   } catch (error) {
     process.stderr.write(`berth helper: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
+    process.exitCode = error instanceof InUse ? EX_TEMPFAIL : 1;
   }
 }
 

@@ -14,8 +14,13 @@ const SLOT_MAX = 23;
 /** A rootless instance has slots of its own, and takes the first; the system instance has 0, others from 1. */
 export type Asked = { readonly slot: number | undefined; readonly rootless: boolean; readonly isSystem: boolean };
 
-/** Locks the slot that is asked for, else the instance's earlier one, else the lowest free one. Throws with one line where none is free. */
+/** Somebody else holds what this process needs. */
+export class InUse extends Error {}
+
+/** Locks the slot that is asked for, else the instance's earlier one, else the lowest free one. Throws InUse with one line where none is free. */
 export function lockSlot(paths: Paths, asked: Asked): { slot: number; fd: number } {
+  // One of an instance at a time: two that see no earlier slot would take two. The lock goes with the descriptor, at the latest with execve.
+  if (tryLock(`${paths.slot}.lock`) === undefined) throw new InUse('the helper of this instance is being started');
   const earlier = readText(paths.slot)?.trim();
   const wanted = asked.slot ?? (earlier ? Number(earlier) : undefined);
   const free = asked.isSystem || asked.rootless ? [0] : Array.from({ length: SLOT_MAX }, (_, i) => i + 1);
@@ -28,7 +33,7 @@ export function lockSlot(paths: Paths, asked: Asked): { slot: number; fd: number
     if (earlier !== String(slot)) writeDurably(paths.slot, String(slot));
     return { slot, fd };
   }
-  throw new Error(
+  throw new InUse(
     `slot ${candidates.join(', ')} of this machine is in use (${slots}): stop the other instance with \`berth system down\``,
   );
 }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { spawn, spawnSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { busybox, root, suite } from '../kit/need.ts';
+import { root, suite } from '../kit/need.ts';
 import { runProgram } from './kit.ts';
 
 const checkout = new URL('../..', import.meta.url).pathname;
@@ -25,7 +25,7 @@ type Status = {
   readonly slot: number;
 };
 
-suite('berth system', [root, busybox], () => {
+suite('berth system', [root], () => {
   let dir = '';
   const env = (): NodeJS.ProcessEnv => ({ ...process.env, BERTH_STATE_DIR: dir, SUDO_UID: '' });
   const berth = (...words: string[]) => runProgram(berthPath, words, { env: env() });
