@@ -10,8 +10,6 @@ import { keptArguments, type Options, readOptions } from './options.ts';
 import { checkNamespaces, enterUserNamespace, outsideIds } from './rootless.ts';
 import { InUse, lockSlot } from './slot.ts';
 
-/** How the command line tells one that comes second. Source: sysexits.h. */
-const EX_TEMPFAIL = 75;
 /** Under this number the keeper keeps the slot's lock. */
 const SLOT_KEPT = 1024;
 
@@ -64,7 +62,7 @@ async function main(): Promise<void> {
     await runHelper(options, { slotKept: SLOT_KEPT, asKeeper: asKeeper(options) });
   } catch (error) {
     process.stderr.write(`berth helper: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = error instanceof InUse ? EX_TEMPFAIL : 1;
+    process.exitCode = error instanceof InUse ? 75 : 1; // EX_TEMPFAIL of sysexits.h: the command line knows by it who comes second
   }
 }
 

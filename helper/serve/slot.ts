@@ -22,16 +22,14 @@ export function lockSlot(paths: Paths, asked: Asked): { slot: number; fd: number
   // One of an instance at a time: two that see no earlier slot would take two. The lock goes with the descriptor, at the latest with execve.
   if (tryLock(`${paths.slot}.lock`) === undefined) throw new InUse('the helper of this instance is being started');
   const earlier = readText(paths.slot)?.trim();
-  const wanted = asked.slot ?? (earlier ? Number(earlier) : undefined);
   const free = asked.isSystem || asked.rootless ? [0] : Array.from({ length: SLOT_MAX }, (_, i) => i + 1);
-  const candidates = wanted === undefined ? free : [wanted];
+  const candidates = asked.slot !== undefined ? [asked.slot] : earlier ? [Number(earlier)] : free;
   const slots = asked.rootless ? `${paths.helper}/slots` : SLOTS;
   makeDirectory(slots, 0o755);
   for (const slot of candidates) {
     const fd = tryLock(`${slots}/${slot}`);
-    if (fd === undefined) continue;
-    if (earlier !== String(slot)) writeDurably(paths.slot, String(slot));
-    return { slot, fd };
+    if (fd !== undefined && earlier !== String(slot)) writeDurably(paths.slot, String(slot));
+    if (fd !== undefined) return { slot, fd };
   }
   throw new InUse(
     `slot ${candidates.join(', ')} of this machine is in use (${slots}): stop the other instance with \`berth system down\``,
