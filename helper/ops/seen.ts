@@ -1,6 +1,6 @@
 // What the kernel says of a descriptor that a user passed. Nothing is looked up by a path of the user's: the facts are the descriptor's own, and
 // the mount that is made later is a clone of this very descriptor. A FUSE file system is answered by a program of some user's, who could keep
-// the helper waiting: its files are refused before they are asked anything.
+// the helper waiting: its files are refused before they are asked anything. So is all of another mount namespace, where a user can put FUSE beneath anything.
 import { closeSync, fstatSync, readFileSync, readlinkSync, statfsSync } from 'node:fs';
 import type { SeenFile } from '../../proto/policy/seen.ts';
 import { F_GETFL, O_PATH } from '../../proto/abi/fcntl.gen.ts';
@@ -8,11 +8,13 @@ import { fcntl } from '../sys/descriptors.ts';
 import { openPath } from '../sys/files.ts';
 import { Failed } from './failed.ts';
 
-/** Facts of a passed descriptor. Throws Failed for what lies on FUSE or is not there any more. */
-export function seeFile(fd: number): SeenFile {
+/** Facts of a passed descriptor. Throws Failed for what lies on FUSE or in another mount namespace (rootless, all does, and all is the user's own). */
+export function seeFile(fd: number, rootless: boolean): SeenFile {
   const mountId = mountIdOf(fd);
   if (mountId === undefined) throw new Failed('look at descriptor', 'the kernel names no mount for it');
   const type = mountType(mountId);
+  if (type === undefined && !rootless)
+    throw new Failed('look at descriptor', "it lies in a mount namespace that is not the host's");
   if (type?.startsWith('fuse'))
     throw new Failed('look at descriptor', `it lies on a ${type} file system, which Berth cannot bind`);
   const stat = fstatSync(fd, { bigint: true });

@@ -33,7 +33,8 @@ export function newLook({ world, lanes, own, taken }: LookParts): Look {
       const ticket = lanes.take(peer.uid, request.ticket);
       if (ticket === undefined) return refused('ticket', 'a ticket', 'one that was sent on a lane of this uid before');
       taken.current = ticket;
-      const problem = request.verb.$case === 'launch' ? seeFiles(ticket, files) : strangeIn(ticket);
+      const isLaunch = request.verb.$case === 'launch';
+      const problem = isLaunch ? seeFiles(ticket, files, world.machine.rootless) : strangeIn(ticket);
       if (problem !== undefined) return problem;
     }
     const why = stateForbids(world, principal, request.verb);
@@ -50,10 +51,10 @@ function strangeIn({ strange }: Ticket): Refusal | undefined {
 }
 
 /** Adds what the kernel says of each. */
-function seeFiles(ticket: Ticket, files: SeenFile[]): Refusal | undefined {
+function seeFiles(ticket: Ticket, files: SeenFile[], rootless: boolean): Refusal | undefined {
   for (const [i, fd] of ticket.fds.entries()) {
     try {
-      files.push(seeFile(fd));
+      files.push(seeFile(fd, rootless));
     } catch (error) {
       return refused(`ticket.descriptors[${i}]`, asFailed('', error).message, 'a file or directory that can be bound');
     }

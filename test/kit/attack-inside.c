@@ -7,6 +7,7 @@
 #include <linux/capability.h>
 #include <linux/keyctl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -96,12 +99,103 @@ static const char *connectTo(const char *path) {
   return said;
 }
 
+// Every way to another process: its memory, its descriptors, its program, its place.
+static const char *reach(int pid) {
+  char byte, path[64];
+  struct iovec here = {&byte, 1}, there = {(void *)0x10000000UL, 1};
+  long pidfd = syscall(SYS_pidfd_open, pid, 0);
+  snprintf(path, sizeof path, "/proc/%d/mem", pid);
+  answer[0] = 0;
+  const struct { const char *name; long result; } ways[] = {
+    {"seize", ptrace(PTRACE_SEIZE, pid, 0, 0)},
+    {"read", process_vm_readv(pid, &here, 1, &there, 1, 0)},
+    {"write", process_vm_writev(pid, &here, 1, &there, 1, 0)},
+    {"descriptor", syscall(SYS_pidfd_getfd, pidfd, 0, 0)},
+    {"mem", open(path, O_RDWR)},
+    {"signal", kill(pid, SIGCONT)},
+    {"root", (snprintf(path, sizeof path, "/proc/%d/root/", pid), open(path, O_RDONLY))},
+    {"cwd", (snprintf(path, sizeof path, "/proc/%d/cwd/", pid), open(path, O_RDONLY))},
+    {"exe", (snprintf(path, sizeof path, "/proc/%d/exe", pid), open(path, O_RDONLY))},
+    {"fd", (snprintf(path, sizeof path, "/proc/%d/fd/0", pid), open(path, O_RDONLY))},
+    {"maps", (snprintf(path, sizeof path, "/proc/%d/maps", pid), open(path, O_RDONLY))},
+    {"environ", (snprintf(path, sizeof path, "/proc/%d/environ", pid), open(path, O_RDONLY))},
+    {"join", (snprintf(path, sizeof path, "/proc/%d/ns/mnt", pid), setns(open(path, O_RDONLY), 0))},
+    {"joinpid", setns(pidfd, CLONE_NEWNET)},
+  };
+  for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+    if (ways[i].result >= 0) sprintf(answer + strlen(answer), "%s ", ways[i].name);
+  return answer[0] ? answer : "nothing";
+}
+
+// A system call by the entry for 32-bit programs: getpid there.
+static const char *foreign(void) {
+  int child = fork(), status;
+  if (child == 0) {
+#ifdef __x86_64__
+    long number = 20;
+    __asm__ volatile("int $0x80" : "+a"(number) : : "memory", "r8", "r9", "r10", "r11");
+#endif
+    _exit(0);
+  }
+  waitpid(child, &status, 0);
+  return WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : "done";
+}
+
+// Children that fork in turn, until none can; how many there were at once.
+static const char *bomb(void) {
+  int count = 0;
+  while (count < 100000) {
+    int child = fork();
+    if (child < 0) break;
+    if (child == 0) { for (;;) if (fork() < 0) usleep(1000); }
+    count++;
+  }
+  const char *said = result(-1);
+  kill(-1, SIGKILL);
+  while (waitpid(-1, NULL, 0) > 0) {}
+  sprintf(answer, "%d then %s", count, said);
+  return answer;
+}
+
+static const char *execute(char *path) {
+  int child = fork(), status;
+  if (child == 0) {
+    char *argv[] = {path, "uid", NULL};
+    execv(path, argv);
+    _exit(errno);
+  }
+  waitpid(child, &status, 0);
+  return strerrorname_np(WEXITSTATUS(status));
+}
+
+static const char *storm(int count) {
+  for (int i = 0; i < count; i++) {
+    int child = fork();
+    if (child < 0) return result(-1);
+    if (child == 0) _exit(0);
+  }
+  return "done";
+}
+
 static const char *attempt(const char *name, char *a, char *b) {
   if (!strcmp(name, "fds")) return descriptors();
   if (!strcmp(name, "keyring")) return keyring(a, b);
   if (!strcmp(name, "read")) return content(a);
   if (!strcmp(name, "write")) return put(a, b);
   if (!strcmp(name, "open")) return result(open(a, O_RDWR | O_NONBLOCK | O_NOCTTY));
+  if (!strcmp(name, "reach")) return reach(atoi(a));
+  if (!strcmp(name, "foreign")) return foreign();
+  if (!strcmp(name, "bomb")) return bomb();
+  if (!strcmp(name, "storm")) return storm(atoi(a));
+  if (!strcmp(name, "execute")) return execute(a);
+  if (!strcmp(name, "call")) return result(syscall(atoi(a), 0, 0, 0, 0, 0, 0));
+  if (!strcmp(name, "unshare")) return result(unshare(strtol(a, NULL, 0)));
+  if (!strcmp(name, "mkdir")) return result(mkdir(a, 0755));
+  if (!strcmp(name, "link")) return result(symlink(a, b));
+  if (!strcmp(name, "mode")) {
+    struct stat stat;
+    return lstat(a, &stat) < 0 ? result(-1) : (sprintf(answer, "%o %d:%d", stat.st_mode, stat.st_uid, stat.st_gid), answer);
+  }
   if (!strcmp(name, "mknod")) return result(mknod(a, S_IFCHR | 0666, makedev(1, atoi(b))));
   if (!strcmp(name, "capability")) return capability(a);
   if (!strcmp(name, "trusted")) return result(setxattr(a, "trusted.overlay.opaque", "y", 1, 0));

@@ -1,9 +1,10 @@
 // A lab for attacks: a private helper, its clients as made-up uids, images with the attacker's programs in them, and short words for what every attack does.
 import { execFileSync } from 'node:child_process';
-import { chownSync, closeSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openPath } from '../../core/sys/fd.ts';
+import { O_PATH } from '../../proto/abi/fcntl.gen.ts';
 import { type Launch, Propagation, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { Exec } from '../../proto/gen/berth/helper/v1/request.ts';
 import {
@@ -26,6 +27,7 @@ export const BOB = 41_012;
 /** Compiles a program of this directory, static, for no machine but this one. */
 export function compile(name: string): { readonly path: string; readonly remove: () => void } {
   const directory = mkdtempSync(join(tmpdir(), 'berth-attack-'));
+  chmodSync(directory, 0o755);
   const path = join(directory, 'program');
   execFileSync('gcc', ['-O1', '-static', '-o', path, new URL(`${name}.c`, import.meta.url).pathname]);
   return { path, remove: () => rmSync(directory, { recursive: true }) };
@@ -40,18 +42,24 @@ export type Lab = {
   /** Runs `/inside` with these words to its end; what it answered to each. Options as `launch`. */
   readonly inside: (words: readonly string[], options?: Options) => Promise<string[]>;
   /** As `inside`, in a container that runs. */
-  readonly beside: (container: string, words: readonly string[], change?: Partial<Exec>) => Promise<string[]>;
+  readonly beside: (container: string, words: readonly string[], options?: BesideOptions) => Promise<string[]>;
   /** A container of ADA's that stays. */
   readonly stay: (options?: Options) => Promise<{ readonly id: string; readonly pid: number; readonly block: number }>;
   readonly end: (container: string, client?: Client) => Promise<void>;
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 };
+type Process = Parameters<typeof processOf>[1];
 export type Options = {
   readonly client?: Client;
   readonly layers?: readonly string[];
   readonly change?: Partial<Launch>;
+  /** What differs of the process. */
+  readonly process?: Process;
+  /** All capabilities, no filter, no masks. */
+  readonly mighty?: boolean;
   readonly fds?: readonly number[];
 };
+export type BesideOptions = Pick<Options, 'process' | 'mighty'> & { readonly change?: Partial<Exec> };
 
 /** Opens one; `gcc` must be there. */
 export async function openLab(env: Readonly<Record<string, string>> = {}): Promise<Lab> {
@@ -68,8 +76,8 @@ export async function openLab(env: Readonly<Record<string, string>> = {}): Promi
     await importTar(bob, tar, helper.directory);
     return await importTar(ada, tar, helper.directory);
   }
-  const launch = ({ layers = [plain], change }: Options, words: readonly string[]): Launch =>
-    launchOf(layers, ['/inside', ...words], change);
+  const launch = ({ layers = [plain], change, ...options }: Options, words: readonly string[]): Launch =>
+    launchOf(layers, [], { ...meant(options, words), ...change });
   const remove = (client: Client, container: string) => client.done({ $case: 'remove', value: { container } });
   const lab: Lab = {
     helper,
@@ -86,8 +94,8 @@ export async function openLab(env: Readonly<Record<string, string>> = {}): Promi
       await remove(client, value.id);
       return answersOf(await readAll(out));
     },
-    async beside(container, words, change = {}) {
-      const value = execOf(container, ['/inside', ...words], change);
+    async beside(container, words, { change, ...options } = {}) {
+      const value = { ...execOf(container, [], meant(options, words)), ...change };
       const answer = await ada.done({ $case: 'exec', value }, { wantFds: true });
       const [out = -1, ...rest] = answer.fds;
       for (const fd of rest) closeSync(fd);
@@ -97,7 +105,7 @@ export async function openLab(env: Readonly<Record<string, string>> = {}): Promi
     },
     async stay(options = {}) {
       const { client = ada, fds = [] } = options;
-      const value = launch({ ...options, change: { ...options.change, process: processOf(['/inside', 'stay']) } }, []);
+      const value = launch(options, ['stay']);
       const { pid, block } = launchedOf(await client.done({ $case: 'launch', value }, { fds }));
       return { id: value.id, pid, block };
     },
@@ -127,18 +135,15 @@ export function execOf(container: string, argv: readonly string[], change: Parti
   };
 }
 
-/** Everything that can be had: all capabilities and no filter. */
-export const MIGHTY: Partial<Launch> = {
-  process: processOf([], {
-    capabilities: {
-      bounding: ALL_CAPABILITIES,
-      effective: ALL_CAPABILITIES,
-      permitted: ALL_CAPABILITIES,
-      inheritable: 0n,
-      ambient: 0n,
-    },
-  }),
-};
+/** The process and its hardening. */
+function meant(options: Pick<Options, 'process' | 'mighty'>, words: readonly string[]): Pick<Exec, 'process'> {
+  const argv = ['/inside', ...words];
+  if (!options.mighty) return { process: processOf(argv, options.process) };
+  const [all, none] = [ALL_CAPABILITIES, 0n];
+  const capabilities = { bounding: all, effective: all, permitted: all, inheritable: none, ambient: none };
+  const hardening = { seccomp: Seccomp.SECCOMP_UNCONFINED, maskedPaths: [], readOnlyPaths: [], sysctls: [] };
+  return { process: processOf(argv, { capabilities, ...options.process }), ...{ hardening } };
+}
 
 /** A bind of the ticket's first descriptor. */
 export function bindMount(
@@ -171,4 +176,9 @@ export function placeAs<T>(uid: number, path: string, use: (fd: number) => T): T
     process.seteuid?.(0);
     process.setegid?.(0);
   }
+}
+
+/** The place alone, by whatever links lead there: no rule of our own engine's holds for an attacker's. */
+export function place(path: string): number {
+  return openSync(path, O_PATH);
 }
