@@ -6,11 +6,11 @@ export type Take = (key: number) => boolean;
 
 const BUCKETS_MAX = 4096;
 
-/** Buckets that fill by the clock given, in milliseconds. Of many thousands of keys those that are full are forgotten. */
+/** Buckets that fill by the clock given, in milliseconds; it may be set back. Of many thousands of keys those that are full are forgotten. */
 export function openBuckets(pace: Pace, nowMs: () => number): Take {
   const buckets = new Map<number, { tokens: number; atMs: number }>();
   const filled = (bucket: { tokens: number; atMs: number }, now: number): number =>
-    Math.min(pace.burst, bucket.tokens + ((now - bucket.atMs) / 1000) * pace.perSecond);
+    Math.min(pace.burst, bucket.tokens + (Math.max(0, now - bucket.atMs) / 1000) * pace.perSecond);
   return (key) => {
     const now = nowMs();
     if (buckets.size >= BUCKETS_MAX && !buckets.has(key)) {

@@ -137,6 +137,17 @@ describe('judge()', () => {
     desk.nowMs += 1000;
     expect(judge(sealed(key))).toBe('granted');
   });
+
+  test('a clock that is set back keeps nobody out', () => {
+    desk.close();
+    desk = openDesk({ pace: { burst: 2, perSecond: 1 } });
+    desk.write({}, { alice: principal(1000, key) });
+    expect(judge(sealed(key))).toBe('granted');
+    desk.nowMs -= 3_600_000;
+    expect(judge(sealed(key))).toBe('granted');
+    desk.nowMs += 1000;
+    expect([1, 2].map(() => judge(sealed(key)))).toEqual(['granted', 'busy:rate']);
+  });
 });
 
 describe('the order of the questions', () => {
