@@ -41,10 +41,11 @@ const METHOD = '/berth.helper.v1.HelperService';
 const HELLO_TIMEOUT_MS = 5000;
 const serializeEnvelope = (value: Envelope): Buffer => Buffer.from(Envelope.encode(value).finish());
 
-// Sequence numbers only grow, over engines too: microseconds of the wall clock, and past the last one where that is not larger.
+// Sequence numbers only grow, over engines too: microseconds since the machine started, which nobody can set back, and past the last one where that is not
+// larger. No helper, and so no instance they are counted in, is older than that.
 let lastSequence = 0n;
 function nextSequence(): bigint {
-  const now = BigInt(Date.now()) * 1000n;
+  const now = process.hrtime.bigint() / 1000n;
   lastSequence = now > lastSequence ? now : lastSequence + 1n;
   return lastSequence;
 }

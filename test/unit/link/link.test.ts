@@ -1,7 +1,7 @@
 // The link against a helper that answers on real sockets: signing, order, descriptors, refusals, failures, and a helper that goes and comes back.
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { Watcher } from '../../../core/link/connection.ts';
 import { type Link, makeLink } from '../../../core/link/link.ts';
 import { isStateRefusal, Refusal } from '../../../core/link/refusal.ts';
@@ -15,6 +15,8 @@ const open: { link?: Link; helper?: FakeHelper } = {};
 afterEach(async () => {
   open.link?.close();
   await open.helper?.[Symbol.asyncDispose]();
+  delete open.link;
+  delete open.helper;
 });
 
 type Seen = { readonly events: Event[]; readonly ups: string[]; readonly downs: string[] };
@@ -45,6 +47,25 @@ test('requests are signed for the instance, as the first profile, with growing n
   expect(helper.requests[0]).toMatchObject({ principal: 'tester', profile: 'usual', dryRun: false });
   expect(helper.requests[0]?.ticket.length).toBe(0);
   expect((await link.hello()).version).toBe('fake');
+});
+
+test('the numbers grow for the next engine too, although the clock was set back meanwhile', async () => {
+  const sequences: bigint[] = [];
+  for (const hours of [0, 1]) {
+    vi.spyOn(Date, 'now').mockReturnValue(1_800_000_000_000 - hours * 3_600_000);
+    vi.resetModules();
+    const { openSession } = await import('../../../core/link/session.ts');
+    const helper = await startFakeHelper(() => DONE);
+    const key = readKeyFile(newKeyFile());
+    if (key === undefined) throw new Error('no key');
+    const session = await openSession(helper.place, key);
+    await session.ask({ verb: remove('one'), fds: [], wantFds: false, dryRun: false });
+    sequences.push(helper.requests[0]?.sequence ?? 0n);
+    session.close();
+    await helper[Symbol.asyncDispose]();
+  }
+  vi.restoreAllMocks();
+  expect(sequences[1]).toBeGreaterThan(sequences[0] ?? 0n);
 });
 
 test('descriptors go with the request and come with the answer, and stay apart', async () => {
