@@ -1,13 +1,12 @@
 // The demo's image: one static program that shows a container's own view of itself, as an archive that `berth load` takes. The program is the
 // launcher's code (helper/launch) with its table of system calls in a second segment, so the demo needs no compiler and no image from elsewhere.
 import { createHash } from 'node:crypto';
-import { assembleArm64 } from '../../helper/launch/arm64.ts';
-import { assembleX64 } from '../../helper/launch/x64.ts';
-import { encodeProgram, PROGRAM_BASE } from '../../helper/lower/encode.ts';
+import { assemble } from '../../helper/launch/launcher.ts';
+import { type Arch, encodeProgram, PROGRAM_BASE } from '../../helper/lower/encode.ts';
 import { createProgram, newLabel, type Program } from '../../helper/lower/program.ts';
 import { ENOENT } from '../../proto/abi/errno.gen.ts';
 import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
-import { type Arch, SYS_close, SYS_exit_group, SYS_openat, SYS_read, SYS_write } from '../../proto/abi/unistd.gen.ts';
+import { SYS_close, SYS_exit_group, SYS_openat, SYS_read, SYS_write } from '../../proto/abi/unistd.gen.ts';
 
 const STDOUT = 1;
 const CHUNK = 4096;
@@ -65,7 +64,7 @@ function entry(arch: Arch, run: number): number[] {
 
 /** A static executable with two segments: code to read and execute, the program to read and write. Source: man 5 elf. */
 export function emitView(arch: Arch): Uint8Array {
-  const code = arch === 'x64' ? assembleX64() : assembleArm64();
+  const code = assemble(arch);
   const records = encodeProgram(viewProgram(), { arch });
   const head = entry(arch, code.run);
   const codeAt = 64 + 3 * 56;

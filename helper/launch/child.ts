@@ -15,7 +15,7 @@ import { createProgram, type Program } from '../lower/program.ts';
 import { fcntl, memfdCreate } from '../sys/descriptors.ts';
 import { SysError } from '../sys/error.ts';
 import { cloneFunctionAt, mapMemory } from '../sys/libc.ts';
-import { emitLauncher } from './emit.ts';
+import { emitLauncher } from './launcher.ts';
 
 export const ARCH: Arch = process.arch === 'arm64' ? 'arm64' : 'x64';
 /** Added to the record numbers in reports of the child that has not executed the launcher yet. */

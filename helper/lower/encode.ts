@@ -1,4 +1,4 @@
-// The bytes of a program as the launcher reads them (its code: helper/launch/x64.ts and arm64.ts). Record n, counted from 1, lies at PROGRAM_BASE +
+// The bytes of a program as the launcher reads them (its code: helper/launch/launcher.ts). Record n, counted from 1, lies at PROGRAM_BASE +
 // 96 n; record 0 is the header; after the last record come the data. A program is written for one address: pointers in it are ready to use.
 import { ARM64_NUMBERS } from '../../proto/abi/unistd.gen.ts';
 import { ADD, type Data, type Program, Refused, type Slot } from './program.ts';

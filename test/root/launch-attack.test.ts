@@ -5,7 +5,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { sealedMemfd, startChild } from '../../helper/launch/child.ts';
-import { emitLauncher } from '../../helper/launch/emit.ts';
+import { emitLauncher } from '../../helper/launch/launcher.ts';
 import { decodeStatus, runProgram } from '../../helper/launch/run.ts';
 import { lowerExec } from '../../helper/lower/exec.ts';
 import { encodeProgram } from '../../helper/lower/encode.ts';

@@ -4,9 +4,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { assembleArm64 } from '../../../helper/launch/arm64.ts';
-import { wrapElf } from '../../../helper/launch/elf.ts';
-import { emitLauncher } from '../../../helper/launch/emit.ts';
+import { assemble, emitLauncher, wrapElf } from '../../../helper/launch/launcher.ts';
 import { decodeStatus } from '../../../helper/launch/run.ts';
 import { type Arch, encodeProgram, numberOn } from '../../../helper/lower/encode.ts';
 import { ADD, createProgram, newLabel, type Program, u32, u64, within } from '../../../helper/lower/program.ts';
@@ -143,7 +141,7 @@ const DRIVER = [
 ];
 suite("the launcher's second entry for arm64", [tool('qemu-aarch64-static', 'qemu-user-static')], () => {
   test('runs the program in the child and returns to the parent with its registers', () => {
-    const code = assembleArm64(numberOn('arm64', SYS_clone));
+    const code = assemble('arm64', numberOn('arm64', SYS_clone));
     const driver = Uint32Array.from(DRIVER);
     driver[13] = 0x94000000 | (DRIVER.length - 13 + code.clone / 4);
     const bytes = new Uint8Array(driver.byteLength + code.bytes.length);
@@ -159,7 +157,7 @@ suite("the launcher's second entry for arm64", [tool('qemu-aarch64-static', 'qem
 
 describe('the files', () => {
   test("differ between the two entries' numbers in nothing but the number", () => {
-    const [normal, other] = [assembleArm64(), assembleArm64(1)];
+    const [normal, other] = [assemble('arm64'), assemble('arm64', 1)];
     const words = [normal, other].map(({ bytes }) => new Uint32Array(bytes.buffer));
     expect([...(words[0] ?? [])].filter((word, i) => word !== words[1]?.[i])).toHaveLength(1);
   });
