@@ -9,7 +9,6 @@ import { lifeByApi, pull, scale } from './scale.ts';
 
 type Bench = (field: Field, smoke: boolean) => Promise<Outcome[]>;
 
-
 let counter = 0;
 
 const launch: Bench = async (field, smoke) => {

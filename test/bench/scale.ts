@@ -53,7 +53,11 @@ export async function lifeByApi(socket: string, image = IMAGE): Promise<void> {
 /** The same start of an image of 120 layers, and among 500 containers that run, beside the plain one. */
 export async function scale(field: Field, smoke: boolean): Promise<Outcome[]> {
   const [layers, running, rounds] = smoke ? [40, 5, 3] : [120, 500, 40];
-  const one = (i: number) => tarOf([{ name: `l${i}`, content: `${i}` }, { name: 'top', content: `${i}` }]);
+  const one = (i: number) =>
+    tarOf([
+      { name: `l${i}`, content: `${i}` },
+      { name: 'top', content: `${i}` },
+    ]);
   const deep = busyboxImage({}, { layers: [busyboxTar(), ...Array.from({ length: layers - 1 }, (_, i) => one(i))] });
   const archive = join(field.dir, 'deep.tar');
   writeFileSync(archive, dockerSave20([{ image: deep, tags: ['deep:1'] }]));
