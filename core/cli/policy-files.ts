@@ -13,7 +13,8 @@ import {
 import { dirname, join } from 'node:path';
 import { canonicalJson } from '../../proto/policy/canonical.ts';
 import type { Policy, Principal, Problem } from '../../proto/policy/compiled.ts';
-import { DEFAULT_POLICY, policyProblem, principalProblem } from '../../proto/policy/schema.ts';
+import { policyProblem, principalProblem } from '../../proto/policy/problem.ts';
+import { DEFAULT_POLICY } from '../../proto/policy/schema.ts';
 import { CliError } from './error.ts';
 import type { Place } from './session.ts';
 

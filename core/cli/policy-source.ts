@@ -1,7 +1,7 @@
 // A policy as people write it to the policy that the helper reads: `extends` filled in, sizes to bytes, every key known. Errors name file and line.
 import type { Policy } from '../../proto/policy/compiled.ts';
 import { CEILING_NAMES, CEILINGS, DEFAULT_PROFILE } from '../../proto/policy/profile.ts';
-import { policyProblem } from '../../proto/policy/schema.ts';
+import { policyProblem } from '../../proto/policy/problem.ts';
 import { type PolicyText, readPolicyText } from '../spec/policy-text.ts';
 import { readRamSize } from '../spec/units.ts';
 import { CliError } from './error.ts';

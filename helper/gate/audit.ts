@@ -6,12 +6,6 @@ import { join } from 'node:path';
 import { canonicalJson } from '../../proto/policy/canonical.ts';
 import { FIRST_PREVIOUS, recordHash } from '../../proto/sign/chain.ts';
 
-export type Audit = {
-  /** Writes a record and gives its SHA-256. Throws what the file system answers (ENOSPC); then nothing was written. */
-  readonly append: (entry: Readonly<Record<string, unknown>>) => Buffer;
-  /** Brings all to disk. */
-  readonly flush: () => void;
-};
 export type AuditPlace = {
   readonly directory: string;
   readonly segmentBytesMax?: number;
@@ -21,60 +15,65 @@ export type AuditPlace = {
 
 const SEGMENT_BYTES = 4 << 20;
 const GROUP_MS = 50;
-// A full segment stays open until no group can hold it any more.
+// A full segment stays open until nothing is being brought to disk any more.
 const CLOSE_MS = 60_000;
 const NEW = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_APPEND | constants.O_NOFOLLOW;
 
 /** Opens the log. Its first record follows the last whole one of what is there, in a segment of its own. */
-export function openAudit(place: AuditPlace): Audit {
-  const { directory, segmentBytesMax = SEGMENT_BYTES, write = writeSync } = place;
+export function openAudit({ directory, segmentBytesMax = SEGMENT_BYTES, write = writeSync }: AuditPlace) {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const end = readEnd(directory);
-  const group = openGroup();
-  let fd: number | undefined;
-  let size = 0;
+  let segment: { readonly fd: number; size: number } | undefined;
+  let grouped = false;
+  let problem: Error | null = null;
 
+  const sync = (): void => {
+    grouped = false;
+    if (segment !== undefined) fdatasync(segment.fd, (error) => (problem = error ?? problem));
+  };
+  const retire = ({ fd }: { readonly fd: number }): void => {
+    sync();
+    setTimeout(() => closeSync(fd), CLOSE_MS).unref();
+    segment = undefined;
+  };
   const put = (bytes: Buffer): void => {
-    if (fd !== undefined && size + bytes.length > segmentBytesMax) retire();
-    if (fd === undefined) {
-      fd = openSync(join(directory, segmentName(end.segment + 1)), NEW, 0o600);
+    if (segment !== undefined && segment.size + bytes.length > segmentBytesMax) retire(segment);
+    if (segment === undefined) {
+      segment = { fd: openSync(join(directory, segmentName(end.segment + 1)), NEW, 0o600), size: 0 };
       end.segment += 1;
     }
     let wrote = 0;
     try {
-      while (wrote < bytes.length) wrote += write(fd, bytes.subarray(wrote));
-      size += wrote;
+      while (wrote < bytes.length) wrote += write(segment.fd, bytes.subarray(wrote));
+      segment.size += wrote;
     } catch (error) {
-      takeBack(fd, wrote);
+      try {
+        ftruncateSync(segment.fd, segment.size);
+      } catch {
+        end.torn += wrote; // the next segment's first record tells of it
+        retire(segment);
+      }
       throw error;
-    }
-  };
-  const retire = (): void => {
-    const full = fd;
-    if (full !== undefined) setTimeout(() => closeSync(full), CLOSE_MS).unref();
-    [fd, size] = [undefined, 0];
-  };
-  const takeBack = (open: number, wrote: number): void => {
-    try {
-      ftruncateSync(open, size);
-    } catch {
-      end.torn += wrote; // the next segment's first record tells of it
-      retire();
     }
   };
 
   return {
-    append: (entry) => {
-      group.check();
+    /** Writes a record and gives its SHA-256. Throws what the file system answers (ENOSPC), then nothing was written, or did to an earlier group. */
+    append: (entry: Readonly<Record<string, unknown>>): Buffer => {
+      const earlier = problem;
+      problem = null;
+      if (earlier !== null) throw earlier;
       const torn = end.torn > 0 ? { torn: end.torn } : {};
       const line = canonicalJson({ ...entry, ...torn, number: end.number + 1, previous: end.last });
       put(Buffer.from(line));
-      if (fd !== undefined) group.add(fd);
+      if (!grouped) setTimeout(sync, GROUP_MS).unref();
+      grouped = true;
       Object.assign(end, { number: end.number + 1, last: recordHash(line.trimEnd()), torn: 0 });
       return Buffer.from(end.last, 'hex');
     },
-    flush: () => {
-      if (fd !== undefined) fdatasyncSync(fd);
+    /** Brings all to disk. */
+    flush: (): void => {
+      if (segment !== undefined) fdatasyncSync(segment.fd);
     },
   };
 }
@@ -108,29 +107,4 @@ function numberOf(line: Buffer): number {
   } catch {
     return 0;
   }
-}
-
-/** Brings what was written to disk in groups, some time after the first write. */
-function openGroup() {
-  const dirty = new Set<number>();
-  let problem: Error | null = null;
-  const keep = (error: Error | null): void => {
-    if (error !== null) problem = error;
-  };
-  const sync = (): void => {
-    for (const fd of dirty) fdatasync(fd, keep);
-    dirty.clear();
-  };
-  return {
-    add: (fd: number): void => {
-      if (dirty.size === 0) setTimeout(sync, GROUP_MS).unref();
-      dirty.add(fd);
-    },
-    /** Throws what the disk answered to an earlier group, once. */
-    check: (): void => {
-      const error = problem;
-      problem = null;
-      if (error !== null) throw error;
-    },
-  };
 }

@@ -11,19 +11,16 @@ export function judgeFile(ask: Ask, index: number, write: boolean): void {
   const { profile, seen } = ask;
   const file = seen.files[index];
   if (file === undefined || !file.path.startsWith('/')) {
-    refuse(ask, 'descriptor', [
-      `number ${index}, ${file?.path ?? 'which did not come'}`,
-      'a file or directory with a path',
-    ]);
+    const asked = `number ${index}, ${file?.path ?? 'which did not come'}`;
+    refuse(ask, 'descriptor', [asked, 'a file or directory with a path']);
     return;
   }
   const asked = `${file.path} ${write ? 'read-write' : 'read-only'}`;
   const denied = [...seen.own, ...profile.bindDenied].find((tree) => touches(file, tree));
   if (denied !== undefined) refuse(ask, 'bindDenied', [asked, `nothing that is, holds or lies beneath ${denied}`]);
   const owned = file.uid === seen.uid ? undefined : profile.bindOwned.find((tree) => touches(file, tree));
-  if (owned !== undefined) {
-    refuse(ask, 'bindOwned', [`${asked}, of uid ${file.uid}`, `beneath ${owned} only what is uid ${seen.uid}'s`]);
-  }
+  const own = `beneath ${owned} only what is uid ${seen.uid}'s`;
+  if (owned !== undefined) refuse(ask, 'bindOwned', [`${asked}, of uid ${file.uid}`, own]);
   const kernel = KERNEL_FILESYSTEMS.includes(file.fsType);
   may(ask, 'bindKernelFilesystems', [kernel, `${file.path}, of a file system of the kernel`]);
   const trees = write ? profile.bindWrite : [...profile.bindRead, ...profile.bindWrite];

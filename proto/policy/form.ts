@@ -13,7 +13,7 @@ export class Malformed extends Error {
   readonly field: string;
   readonly rule: string;
   constructor(path: Path, rule: string) {
-    super(`${fieldOf(path)}: ${rule}`);
+    super(path.length > 0 ? `${fieldOf(path)}: ${rule}` : rule);
     this.path = path;
     this.field = fieldOf(path);
     this.rule = rule;
@@ -25,16 +25,26 @@ export function must(held: boolean, at: At, rule: string): asserts held {
   if (!held) throw new Malformed(at.path, rule);
 }
 
-/** A place in the .proto's words: `launch.process.rlimits[2].soft`. */
+/** A place in words: `launch.process.rlimits[2].soft`. */
 export function fieldOf(path: Path): string {
-  const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  const steps = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${snake(step)}`));
+  const steps = path.map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`));
   return steps.join('').replace(/^\./, '');
 }
 
 /** The place beneath one. */
 export function below<A extends At>(at: A, ...steps: Path): A {
   return { ...at, path: [...at.path, ...steps] };
+}
+
+/** Two forms or ceilings of one field, one after the other. */
+export function both<T, A extends At, M>(
+  first: (value: T, at: A, message: unknown) => void,
+  then: (value: T, at: A, message: M) => void,
+) {
+  return (value: T, at: A, message: M): void => {
+    first(value, at, message);
+    then(value, at, message);
+  };
 }
 
 const utf8 = new TextEncoder();

@@ -2,27 +2,14 @@
 import * as sched from '../abi/sched.gen.ts';
 import * as plan from '../gen/berth/helper/v1/plan.ts';
 import { judgeFile } from './bind.ts';
-import {
-  any,
-  below,
-  BYTES_MAX,
-  digest,
-  each,
-  type Form,
-  id,
-  matching,
-  must,
-  named,
-  path,
-  range,
-  text,
-} from './form.ts';
-import { DEVICE, limits } from './limits.ts';
+import * as forms from './form.ts';
+import { any, below, both, type Form, must, path, range } from './form.ts';
+import { DEVICE, LIMITS } from './limits.ts';
 import { SYSCTLS } from './lists.ts';
-import { capabilityNames, hardening, PROCESS, STDIO } from './process.ts';
+import { capabilityNames, HARDENING, PROCESS, STDIO } from './process.ts';
 import * as rules from './rules.ts';
 
-const { among, atMost, BESIDE, both, choice, INSIDE, list, may, message, OWNED, upTo, wordOf } = rules;
+const { among, atMost, BESIDE, choice, INSIDE, list, may, message, OWNED, upTo, wordOf } = rules;
 const { CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWPID, CLONE_NEWUTS, CLONE_NEWUSER, CLONE_NEWNS } = sched;
 const { KernelFilesystem, GeneratedName } = plan;
 const NAMESPACE_BITS = Object.entries(sched).filter(([name]) => name.startsWith('CLONE_NEW'));
@@ -32,16 +19,11 @@ const ALL = JOINABLE | BigInt(CLONE_NEWNS | sched.CLONE_NEWTIME);
 const UID_COUNT_MAX = 1n << 20n;
 
 /** Of an image, topmost first. The same layer may come twice: images with several empty layers do that. */
-export const layers = each(digest, { least: 1, most: 256 });
-export const IMAGE = message<plan.ImageRoot>({
-  layers: [layers, (all, ask) => atMost(ask, 'layersMax', all.length)],
-});
-const descriptor = range(0, 199);
+export const layers = forms.each(forms.digest, { least: 1, most: 256 });
+export const IMAGE = message<plan.ImageRoot>({ layers: [layers, (all, ask) => atMost(ask, 'layersMax', all.length)] });
+const descriptor: rules.Rule<number> = [range(0, 199), BESIDE];
 const ROOT = message<plan.Root>({
-  source: choice<NonNullable<plan.Root['source']>>({
-    image: IMAGE,
-    directory: message<plan.DirectoryRoot>({ descriptor: [descriptor, BESIDE] }),
-  }),
+  source: choice({ image: IMAGE, directory: message<plan.DirectoryRoot>({ descriptor }) }),
   readOnly: [any, BESIDE],
 });
 const judgeRoot: rules.Ceiling<plan.Root | undefined> = (root, ask) => {
@@ -51,53 +33,48 @@ const judgeRoot: rules.Ceiling<plan.Root | undefined> = (root, ask) => {
 };
 
 // A kernel file system has one place, a generated file too: the engine cannot put proc where a program looks for its own files.
-const KERNEL_TARGET: Readonly<Record<number, string>> = {
-  [KernelFilesystem.KERNEL_FILESYSTEM_PROC]: '/proc',
-  [KernelFilesystem.KERNEL_FILESYSTEM_SYSFS]: '/sys',
-  [KernelFilesystem.KERNEL_FILESYSTEM_DEV]: '/dev',
-  [KernelFilesystem.KERNEL_FILESYSTEM_DEVPTS]: '/dev/pts',
-  [KernelFilesystem.KERNEL_FILESYSTEM_MQUEUE]: '/dev/mqueue',
-  [KernelFilesystem.KERNEL_FILESYSTEM_CGROUP]: '/sys/fs/cgroup',
+const PLACES: Readonly<Record<string, string>> = {
+  ...{ proc: '/proc', sysfs: '/sys', dev: '/dev', devpts: '/dev/pts', mqueue: '/dev/mqueue', cgroup: '/sys/fs/cgroup' },
+  ...{ hostname: '/etc/hostname', hosts: '/etc/hosts', resolv_conf: '/etc/resolv.conf' },
 };
-const FILE_TARGET: Readonly<Record<number, string>> = {
-  [GeneratedName.GENERATED_NAME_HOSTNAME]: '/etc/hostname',
-  [GeneratedName.GENERATED_NAME_HOSTS]: '/etc/hosts',
-  [GeneratedName.GENERATED_NAME_RESOLV_CONF]: '/etc/resolv.conf',
-};
-const target: Form<string, plan.Mount> = (value, at, { source }) => {
+const inPlace: Form<string, plan.Mount> = (target, at, { source }) => {
   if (source?.$case === 'kernel' || source?.$case === 'file') {
-    const own = source.$case === 'kernel' ? KERNEL_TARGET[source.value.filesystem] : FILE_TARGET[source.value.name];
-    return must(value === own, at, `must be ${own}`);
+    const { $case, value } = source;
+    const own =
+      PLACES[$case === 'kernel' ? wordOf(KernelFilesystem, value.filesystem) : wordOf(GeneratedName, value.name)];
+    return must(target === own, at, `must be ${own}`);
   }
   // Beneath /proc and /sys lie the masks; the device directory itself is the helper's tmpfs.
-  const helpers = /^\/((proc|sys)(\/.*)?|dev)?$/.test(value);
+  const helpers = /^\/((proc|sys)(\/.*)?|dev)?$/.test(target);
   return must(!helpers, at, 'must not be the root or /dev, nor in /proc or /sys');
 };
 
 const content: Form<Uint8Array> = (bytes, at) => must(bytes.length <= 32_768, at, 'must be at most 32768 bytes');
-const MOUNT = message<plan.Mount>({
-  source: choice<NonNullable<plan.Mount['source']>>({
-    bind: message<plan.BindMount>({
-      descriptor: [descriptor, BESIDE],
-      recursive: [any, BESIDE], // the descriptor is judged with all beneath it
-      file: [any, BESIDE],
-      propagation: [named(plan.Propagation), (value, ask) => upTo(ask, 'propagation', wordOf(plan.Propagation, value))],
-    }),
-    tmpfs: message<plan.TmpfsMount>({
-      sizeBytes: [range(0n, BYTES_MAX), (size, ask) => atMost(ask, 'tmpfsBytesMax', size === 0n ? undefined : size)],
-      mode: [range(0, 0o7777), INSIDE],
-      uid: [any, INSIDE],
-      gid: [any, INSIDE],
-    }),
-    kernel: message<plan.KernelMount>({
-      filesystem: [
-        named(KernelFilesystem),
-        (value, ask) => among(ask, 'kernelFilesystems', [wordOf(KernelFilesystem, value)]),
-      ],
-    }),
-    file: message<plan.GeneratedFile>({ name: [named(GeneratedName), INSIDE], content: [content, INSIDE] }),
+const propagation: rules.Rule<number> = [
+  forms.named(plan.Propagation),
+  (value, ask) => upTo(ask, 'propagation', wordOf(plan.Propagation, value)),
+];
+const filesystem: rules.Rule<number> = [
+  forms.named(KernelFilesystem),
+  (value, ask) => among(ask, 'kernelFilesystems', [wordOf(KernelFilesystem, value)]),
+];
+const sizeBytes: rules.Rule<bigint> = [
+  range(0n, forms.BYTES_MAX),
+  (size, ask) => atMost(ask, 'tmpfsBytesMax', size === 0n ? undefined : size),
+];
+const SOURCE = choice<NonNullable<plan.Mount['source']>>({
+  // The descriptor is judged with all beneath it.
+  bind: message<plan.BindMount>({ descriptor, recursive: [any, BESIDE], file: [any, BESIDE], propagation }),
+  tmpfs: message<plan.TmpfsMount>({
+    sizeBytes,
+    ...{ mode: [range(0, 0o7777), INSIDE], uid: [any, INSIDE], gid: [any, INSIDE] },
   }),
-  target: [both(path, target), INSIDE],
+  kernel: message<plan.KernelMount>({ filesystem }),
+  file: message<plan.GeneratedFile>({ name: [forms.named(GeneratedName), INSIDE], content: [content, INSIDE] }),
+});
+const MOUNT = message<plan.Mount>({
+  source: SOURCE,
+  target: [both(path, inPlace), INSIDE],
   readOnly: [any, BESIDE],
   // User namespace and device rules bound what a file can give.
   ...{ noSuid: [any, INSIDE], noDev: [any, INSIDE], noExec: [any, INSIDE] },
@@ -130,87 +107,75 @@ export function judgeTrace(ask: rules.Ask, host: readonly string[], process: pla
   may(ask, 'hostUserTrace', [trace && host.includes('user'), "SYS_PTRACE in the host's user namespace"]);
 }
 
-const isNew = (namespaces: plan.Namespaces | undefined, bit: number): boolean =>
-  ((namespaces?.unshare ?? 0n) & BigInt(bit)) !== 0n;
-const isJoinable: Form<bigint> = (bit, at) => {
+const joinable: Form<bigint> = (bit, at) => {
   const single = (bit & (bit - 1n)) === 0n && (bit & JOINABLE) !== 0n;
   must(single, at, 'must be the one bit of a namespace that can be joined');
 };
-const JOIN = message<plan.Join>({
-  namespace: [
-    isJoinable,
-    (bits, ask) => {
-      const names = namespaceNames(bits);
-      among(ask, 'joinNamespaces', names.length > 0 ? names : [`number ${bits}`]);
-    },
-  ],
-  container: [id, OWNED],
-});
+const judgeJoin: rules.Ceiling<bigint> = (bits, ask) => {
+  const names = namespaceNames(bits);
+  among(ask, 'joinNamespaces', names.length > 0 ? names : [`number ${bits}`]);
+};
+const JOIN = message<plan.Join>({ namespace: [joinable, judgeJoin], container: [forms.id, OWNED] });
+const isNew = (namespaces: plan.Namespaces | undefined, bit: number): boolean =>
+  ((namespaces?.unshare ?? 0n) & BigInt(bit)) !== 0n;
+const obeying: Form<plan.Namespaces> = (namespaces, at) => {
+  const { unshare, join, uidCount } = namespaces;
+  must((unshare & ~ALL) === 0n, below(at, 'unshare'), 'must hold CLONE_NEW* bits only');
+  must(isNew(namespaces, CLONE_NEWNS), below(at, 'unshare'), 'must hold the mount namespace');
+  for (const [i, { namespace }] of join.entries())
+    must((unshare & namespace) === 0n, below(at, 'join', i, 'namespace'), 'must not be made and joined');
+  // A namespace obeys the user namespace that made it; that the joined ones are all of one is checked against the records.
+  const ownUser = isNew(namespaces, CLONE_NEWUSER);
+  const right = !ownUser || join.every(({ namespace }) => (namespace & OF_ONE_USER) === 0n);
+  must(right, below(at, 'join'), 'net, ipc, pid and uts cannot be joined from a user namespace of its own');
+  range(ownUser ? 1n : 0n, ownUser ? UID_COUNT_MAX : 0n)(uidCount, below(at, 'uid_count'), namespaces);
+};
 const NAMESPACES = message<plan.Namespaces>(
   {
     unshare: [any, (_bits, ask, namespaces) => among(ask, 'hostNamespaces', hostNamespaces(ask, namespaces))],
     join: list(JOIN, { most: 8, once: ({ namespace }) => namespace }),
     uidCount: [any, (count, ask) => atMost(ask, 'uidCountMax', count)],
   },
-  (namespaces, at) => {
-    const { unshare, join, uidCount } = namespaces;
-    must((unshare & ~ALL) === 0n, below(at, 'unshare'), 'must hold CLONE_NEW* bits only');
-    must(isNew(namespaces, CLONE_NEWNS), below(at, 'unshare'), 'must hold the mount namespace');
-    for (const [i, { namespace }] of join.entries())
-      must((unshare & namespace) === 0n, below(at, 'join', i, 'namespace'), 'must not be made and joined');
-    // A namespace obeys the user namespace that made it; that the joined ones are all of one is checked against the records.
-    const ownUser = isNew(namespaces, CLONE_NEWUSER);
-    const right = !ownUser || join.every(({ namespace }) => (namespace & OF_ONE_USER) === 0n);
-    must(right, below(at, 'join'), 'net, ipc, pid and uts cannot be joined from a user namespace of its own');
-    range(ownUser ? 1n : 0n, ownUser ? UID_COUNT_MAX : 0n)(uidCount, below(at, 'uidCount'), namespaces);
-  },
+  obeying,
 );
+type Spaces = plan.Namespaces | undefined;
+const ofOthers: Form<Spaces, plan.Launch> = (namespaces, at, { id }) => {
+  const others = namespaces?.join.every(({ container }) => container !== id) ?? false;
+  must(others, below(at, 'join'), 'must name another container');
+};
+const judgeTracing: rules.Ceiling<Spaces, plan.Launch> = (namespaces, ask, { process }) =>
+  namespaces && judgeTrace(ask, hostNamespaces(ask, namespaces), process);
 
-const nodePath: Form<string> = (value, at) => {
-  text(255)(value, at, value);
+const beneathDev: Form<string> = (value, at) => {
   path(`/${value}`, at, value);
   must(/^[A-Za-z0-9]/.test(value) && value.split('/').length <= 4, at, 'must be a name beneath /dev');
   const ours = /^(pts|mqueue|fd|shm)(\/|$)|^(stdin|stdout|stderr|ptmx|core|console)$/;
   must(!ours.test(value), at, 'must not be one that the helper makes');
 };
+const nodeId = range(0, 65_535); // within the least that a container has: beyond lie other containers' ids
 const NODE = message<plan.DeviceNode>({
-  path: [nodePath, INSIDE],
+  path: [both(forms.text(255), beneathDev), INSIDE],
   ...DEVICE,
-  mode: [range(0, 0o777), INSIDE],
-  // Within the least that a container has: beyond lie other containers' ids.
-  uid: [range(0, 65_535), INSIDE],
-  gid: [range(0, 65_535), INSIDE],
+  ...{ mode: [range(0, 0o777), INSIDE], uid: [nodeId, INSIDE], gid: [nodeId, INSIDE] },
 });
 
-const HOST_NAME = matching(/^[A-Za-z0-9._-]{0,64}$/, 'at most 64 letters, digits, dots, dashes or underscores');
-const hostName: Form<string, plan.Launch> = (name, at, { namespaces }) =>
+const HOST_NAME = forms.matching(/^[\w.-]{0,64}$/, 'at most 64 letters, digits, dots, dashes or underscores');
+const ownUts: Form<string, plan.Launch> = (name, at, { namespaces }) =>
   must(name === '' || isNew(namespaces, CLONE_NEWUTS), at, 'needs a UTS namespace of its own');
-const HARDENING = hardening(true);
+const ownSysctls: Form<plan.Hardening | undefined, plan.Launch> = (hardening, at, { namespaces }) => {
+  for (const [i, { name }] of hardening?.sysctls.entries() ?? [])
+    must(isNew(namespaces, SYSCTLS.get(name) ?? 0), below(at, 'sysctls', i), 'needs a namespace of its own for it');
+};
 
 export const LAUNCH = message<plan.Launch>({
-  id: [id, (_id, ask) => atMost(ask, 'containersMax', ask.seen.containers + 1)],
+  id: [forms.id, (_id, ask) => atMost(ask, 'containersMax', ask.seen.containers + 1)],
   root: [ROOT[0], both(judgeRoot, ROOT[1])],
   mounts: [both(MOUNTS[0], parentsFirst), MOUNTS[1]],
   process: PROCESS,
-  namespaces: [
-    both(NAMESPACES[0], (namespaces, at, launch) => {
-      const other = namespaces?.join.every(({ container }) => container !== launch.id) ?? false;
-      must(other, below(at, 'join'), 'must name another container');
-    }),
-    both(NAMESPACES[1], (namespaces, ask, { process }) => {
-      if (namespaces !== undefined) judgeTrace(ask, hostNamespaces(ask, namespaces), process);
-    }),
-  ],
-  hostname: [both(HOST_NAME, hostName), INSIDE],
-  domainname: [both(HOST_NAME, hostName), INSIDE],
-  limits: limits(true),
-  hardening: [
-    both(HARDENING[0], (hardening, at, { namespaces }) => {
-      for (const [i, { name }] of hardening?.sysctls.entries() ?? [])
-        must(isNew(namespaces, SYSCTLS.get(name) ?? 0), below(at, 'sysctls', i), 'needs a namespace of its own for it');
-    }),
-    HARDENING[1],
-  ],
+  namespaces: [both(NAMESPACES[0], ofOthers), both(NAMESPACES[1], judgeTracing)],
+  ...{ hostname: [both(HOST_NAME, ownUts), INSIDE], domainname: [both(HOST_NAME, ownUts), INSIDE] },
+  limits: LIMITS,
+  hardening: [both(HARDENING[0], ownSysctls), HARDENING[1]],
   devices: list(NODE, { most: 128, once: (node) => node.path }),
   init: [any, INSIDE],
   stdio: STDIO,

@@ -6,7 +6,13 @@ import { type Amount, amount, CEILINGS, type CeilingName, covers, type Profile }
 import type { Seen } from './seen.ts';
 
 /** Under which profile, with which facts, at which place; and what was refused until now. */
-export type Ask = At & { readonly profile: Profile; readonly seen: Seen; readonly reasons: Reason[] };
+export type Ask = At & {
+  readonly profile: Profile;
+  readonly seen: Seen;
+  /** Whether a whole container is asked for (a launch), which what is not named counts for too. */
+  readonly whole: boolean;
+  readonly reasons: Reason[];
+};
 /** Judges a field; `message` is what holds it. */
 export type Ceiling<T, M = unknown> = (value: T, ask: Ask, message: M) => void;
 export type Rule<T, M = unknown> = readonly [form: Form<T, M>, ceiling: Ceiling<T, M>];
@@ -16,18 +22,21 @@ type Case = { readonly $case: string; readonly value: unknown };
 export type Cases<C extends Case> = { readonly [Name in C['$case']]: Rule<Extract<C, { $case: Name }>['value']> };
 type Named<Kind> = { [K in CeilingName]: (typeof CEILINGS)[K]['kind'] extends Kind ? K : never }[CeilingName];
 
+/** A name in the .proto's words. */
+const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
 /** A message that is there, each field by its rule; then `more`, for fields beside each other. */
 export function message<M extends object>(rules: Rules<M>, more?: Form<M>): Rule<M | undefined> {
-  const names = Object.keys(rules) as (keyof M & string)[];
+  const fields = (Object.keys(rules) as (keyof M & string)[]).map((name) => [name, snake(name)] as const);
   return [
     (value, at, within) => {
       must(value !== undefined, at, 'must be present');
-      for (const name of names) rules[name][0](value[name], below(at, name), value);
+      for (const [name, word] of fields) rules[name][0](value[name], below(at, word), value);
       more?.(value, at, within);
     },
     (value, ask) => {
       if (value === undefined) refuse(ask, 'present', ['nothing', 'a value']);
-      else for (const name of names) rules[name][1](value[name], below(ask, name), value);
+      else for (const [name, word] of fields) rules[name][1](value[name], below(ask, word), value);
     },
   ];
 }
@@ -49,7 +58,7 @@ export function choice<C extends Case>(cases: Cases<C>): Rule<C | undefined> {
 
 /** The place of a oneof's case. */
 export function inCase<A extends At>(at: A, { $case }: Case): A {
-  return { ...at, path: [...at.path.slice(0, -1), $case] };
+  return { ...at, path: [...at.path.slice(0, -1), snake($case)] };
 }
 
 export function list<T>([form, ceiling]: Rule<T>, bounds: Bounds<NonNullable<T>>): Rule<readonly NonNullable<T>[]> {
@@ -59,17 +68,6 @@ export function list<T>([form, ceiling]: Rule<T>, bounds: Bounds<NonNullable<T>>
       for (const [i, value] of values.entries()) ceiling(value, below(ask, i), values);
     },
   ];
-}
-
-/** Two forms or ceilings of one field, one after the other. */
-export function both<T, A extends At, M>(
-  first: (value: T, at: A, message: unknown) => void,
-  then: (value: T, at: A, message: M) => void,
-) {
-  return (value: T, at: A, message: M): void => {
-    first(value, at, message);
-    then(value, at, message);
-  };
 }
 
 const free: Ceiling<unknown> = () => {};
@@ -100,6 +98,20 @@ export function atMost(ask: Ask, rule: Named<'max'>, value: number | bigint | un
 /** flag: what is asked, in these words, needs the profile's word. */
 export function may(ask: Ask, rule: Named<'flag'>, [asked, words]: readonly [asked: boolean, words: string]): void {
   if (asked && !ask.profile[rule]) refuse(ask, rule, [words, 'no such thing']);
+}
+
+/** min: the number is not below the profile's. */
+export function atLeast(ask: Ask, rule: Named<'min'>, value: number): void {
+  if (value < ask.profile[rule]) refuse(ask, rule, [String(value), `at least ${ask.profile[rule]}`]);
+}
+
+/** must: what is not asked, in these words, is what the profile demands. */
+export function hasTo(
+  ask: Ask,
+  rule: Named<'must'>,
+  [asked, without]: readonly [asked: boolean, without: string],
+): void {
+  if (!asked && ask.profile[rule]) refuse(ask, rule, [without, 'none']);
 }
 
 /** rank: the word stands not behind the profile's in the list; an unknown one is refused. */

@@ -14,7 +14,7 @@ import {
   CEILINGS,
   type Profile,
 } from '../../proto/policy/profile.ts';
-import { policyProblem } from '../../proto/policy/schema.ts';
+import { policyProblem } from '../../proto/policy/problem.ts';
 import type { Seen } from '../../proto/policy/seen.ts';
 import { ALL_NAMESPACES, asRequest, launch } from '../unit/policy/ask.ts';
 

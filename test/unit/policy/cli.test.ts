@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { runCli } from '../../../core/cli/cli.ts';
 import { openAudit } from '../../../helper/gate/audit.ts';
 import { openGate } from '../../../helper/gate/gate.ts';
-import { policyProblem, principalProblem } from '../../../proto/policy/schema.ts';
+import { policyProblem, principalProblem } from '../../../proto/policy/problem.ts';
 import { readKeyFile } from '../../../proto/sign/key.ts';
 import { INSTANCE, ruleOf, sealed, seen } from '../gate/desk.ts';
 

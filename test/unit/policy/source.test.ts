@@ -4,7 +4,8 @@ import { DEFAULT_POLICY_TEXT } from '../../../core/cli/policy-default.ts';
 import { compilePolicy } from '../../../core/cli/policy-source.ts';
 import { canonicalJson } from '../../../proto/policy/canonical.ts';
 import { CEILING_NAMES, DEFAULT_PROFILE } from '../../../proto/policy/profile.ts';
-import { DEFAULT_POLICY, policyProblem, principalProblem } from '../../../proto/policy/schema.ts';
+import { policyProblem, principalProblem } from '../../../proto/policy/problem.ts';
+import { DEFAULT_POLICY } from '../../../proto/policy/schema.ts';
 
 const HEAD = 'version: 1\nselfEnrol: false\nselfEnrolProfiles: []\nprofiles:\n';
 const compile = (text: string) => compilePolicy(text, 'p.yaml').policy;
