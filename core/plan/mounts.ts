@@ -1,5 +1,5 @@
 // All mounts of a container, in the order in which they are attached: kernel file systems, the user's, generated files.
-import { GeneratedName, KernelFilesystem, type Mount } from '../../proto/gen/berth/helper/v1/plan.ts';
+import { GeneratedName, KernelFilesystem, type Mount, Propagation } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { ContainerCreateBody } from '../spec/docker-api.ts';
 import type { BindFact, Facts } from './facts.ts';
 import type { GeneratedFiles } from './files.ts';
@@ -152,6 +152,9 @@ function warnings(body: ContainerCreateBody): string[] {
     found.push(`--ipc=${mode}: System V and message queues are shared; /dev/shm is the container's own`);
   }
   const labels = (Binds ?? []).some((bind) => /:(.*,)?[zZ](,.*)?$/.test(bind));
+  const isShared = (mount: UserMount) => mount.kind === 'bind' && mount.propagation === Propagation.PROPAGATION_SHARED;
+  const shared = readVolumes(body).some(isShared) && body.HostConfig.UsernsMode !== 'host';
+  if (shared) found.push('a shared bind shows what the host mounts there; what the container mounts stays with it');
   if (labels) found.push('SELinux labels (z, Z) of binds have no effect here');
   return found;
 }

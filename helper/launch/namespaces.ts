@@ -1,15 +1,15 @@
 // Namespaces without a process, kept by descriptor: user namespaces with their maps, the seed of all containers' mounts, the store where merged images
 // are mounted. Each is made by a small program that then only waits to be killed, and would end by itself should the helper not come to that.
 import { closeSync, readSync, writeFileSync } from 'node:fs';
-import { AT_FDCWD, O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
+import { AT_FDCWD, AT_REMOVEDIR, O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
 import * as mnt from '../../proto/abi/mount.gen.ts';
 import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
 import { SIGKILL, SIGSET_BYTES } from '../../proto/abi/signal.gen.ts';
 import { S_IFCHR, S_IFREG } from '../../proto/abi/stat.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
-import { attach, attachAt, cloneMount, newFilesystem, openWithin, type Setting } from '../lower/calls.ts';
-import { createProgram, type Program, u64 } from '../lower/program.ts';
-import { AT_REMOVEDIR } from '../../proto/abi/fcntl.gen.ts';
+import * as calls from '../lower/calls.ts';
+import { PLACES } from '../lower/mounts.ts';
+import { createProgram, type Program, type Result, u64 } from '../lower/program.ts';
 import { pipe2 } from '../sys/descriptors.ts';
 import { openPath } from '../sys/files.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
@@ -39,7 +39,7 @@ export function newUserNamespace({ uids, gids }: IdMaps): number {
 function holdNamespace(make: (program: Program) => void, options: StartOptions, take: (pid: number) => number): number {
   const [read, write] = pipe2();
   const program = createProgram(write);
-  make(program);
+  make(program.during('make a mount namespace'));
   program.call(nr.SYS_close, [write]);
   const nothing = program.data(u64(0));
   program.call(nr.SYS_rt_sigtimedwait, [nothing, 0, program.data(u64(10, 0)), SIGSET_BYTES], { ignore: true });
@@ -62,51 +62,40 @@ function holdNamespace(make: (program: Program) => void, options: StartOptions, 
 }
 
 const QUIET = mnt.MOUNT_ATTR_NOSUID | mnt.MOUNT_ATTR_NODEV | mnt.MOUNT_ATTR_NOEXEC;
-const STEP = 'make a mount namespace';
 
 /** Leaves the process in a mount namespace of its own that holds a small tmpfs and nothing else; `fill` may add to it before the host's are gone. */
-function newRoot(program: Program, fill: (root: ReturnType<typeof newFilesystem>) => void): void {
-  program.call(nr.SYS_unshare, [CLONE_NEWNS], { step: STEP });
-  program.call(nr.SYS_mount, [0, '/', 0, mnt.MS_REC | mnt.MS_PRIVATE, 0], { step: STEP });
+function newRoot(program: Program, fill: (root: Result) => void): void {
+  program.call(nr.SYS_unshare, [CLONE_NEWNS]);
+  program.call(nr.SYS_mount, [0, '/', 0, mnt.MS_REC | mnt.MS_PRIVATE, 0]);
   program.call(nr.SYS_umask, [0]);
-  const settings: Setting[] = [
-    ['size', '1m'],
-    ['mode', '755'],
-    ['source', 'berth'],
-  ];
-  const root = newFilesystem(program, {
-    type: 'tmpfs',
-    settings,
-    attributes: mnt.MOUNT_ATTR_NOSUID | mnt.MOUNT_ATTR_NOEXEC,
-    step: STEP,
-  });
+  const settings = Object.entries({ size: '1m', mode: '755', source: 'berth' });
+  const attributes = mnt.MOUNT_ATTR_NOSUID | mnt.MOUNT_ATTR_NOEXEC;
+  const root = calls.newFilesystem(program, { type: 'tmpfs', settings, attributes });
   fill(root);
-  program.call(nr.SYS_fchdir, [root], { step: STEP });
-  program.call(nr.SYS_pivot_root, ['.', '.'], { step: STEP });
-  program.call(nr.SYS_umount2, ['.', mnt.MNT_DETACH], { step: STEP });
+  calls.enterRoot(program, root);
 }
 
 /**
- * The mount namespace that every container's is a copy of: /root, /lower and /home to attach to, /null and /empty to mask with, and proc and sysfs in
- * full, since the kernel lets a user namespace mount its own only where it sees those. Nothing of the host's files is in it.
+ * The mount namespace that every container's is a copy of: /root, /lower and /home to attach to and places for the mounts of a plan, /null and /empty to
+ * mask with, and proc and sysfs in full, since the kernel lets a user namespace mount its own only where it sees those. Nothing of the host's files is in it.
  */
 export function newSeedNamespace(rootless: boolean): number {
   const make = (program: Program) => {
-    const of = (type: string) =>
+    const of = (type: string, path: string) =>
       rootless
-        ? cloneMount(program, { at: AT_FDCWD, path: type === 'proc' ? '/proc' : '/sys', recursive: true, step: STEP })
-        : newFilesystem(program, { type, settings: [], attributes: QUIET, step: STEP });
-    const [proc, sysfs] = [of('proc'), of('sysfs')];
-    const node = rootless ? cloneMount(program, { at: AT_FDCWD, path: '/dev/null', step: STEP }) : undefined;
+        ? calls.cloneMount(program, { path, recursive: true })
+        : calls.newFilesystem(program, { type, settings: [], attributes: QUIET });
+    const [proc, sysfs] = [of('proc', '/proc'), of('sysfs', '/sys')];
+    const node = rootless ? calls.cloneMount(program, { path: '/dev/null' }) : undefined;
     newRoot(program, (root) => {
-      for (const name of ['root', 'lower', 'home', 'proc', 'sys', 'empty'])
-        program.call(nr.SYS_mkdirat, [root, name, name === 'empty' ? 0o555 : 0o755], { step: STEP });
+      for (const name of ['root', 'lower', 'home', 'proc', 'sys', 'empty', ...PLACES.directories])
+        program.call(nr.SYS_mkdirat, [root, name, name === 'empty' ? 0o555 : 0o755]);
+      for (const name of PLACES.files) program.call(nr.SYS_mknodat, [root, name, S_IFREG | 0o644, 0]);
       const [mode, device] = rootless ? [S_IFREG | 0o666, 0] : [S_IFCHR | 0o666, NULL_DEVICE];
-      program.call(nr.SYS_mknodat, [root, 'null', mode, device], { step: STEP });
-      attachAt(program, root, { path: '/proc', step: STEP });
+      program.call(nr.SYS_mknodat, [root, 'null', mode, device]);
+      calls.attachAt(program, root, '/proc');
       const parts = [['proc', proc], ['sys', sysfs], ...(node === undefined ? [] : [['null', node] as const])] as const;
-      for (const [path, mount] of parts)
-        attach(program, mount, { target: openWithin(program, { at: root, path, step: STEP }), step: STEP });
+      for (const [path, mount] of parts) calls.attach(program, mount, calls.openWithin(program, { at: root, path }));
     });
   };
   return holdNamespace(make, {}, (pid) => openPath(`/proc/${pid}/ns/mnt`, O_CLOEXEC));
@@ -117,7 +106,7 @@ const NULL_DEVICE = (1 << 8) | 3;
 
 /** The mount namespace in which merged images are attached, for launches to clone from. */
 export function newStoreNamespace(): number {
-  const make = (program: Program) => newRoot(program, (root) => attachAt(program, root, { path: '/proc', step: STEP }));
+  const make = (program: Program) => newRoot(program, (root) => calls.attachAt(program, root, '/proc'));
   return holdNamespace(make, {}, (pid) => openPath(`/proc/${pid}/ns/mnt`, O_CLOEXEC));
 }
 
@@ -133,18 +122,14 @@ export type Image = {
 /** Mounts a merged EROFS image in the store's namespace; gives the step that failed. */
 export async function attachImage({ storeNamespace, name, source, devices }: Image): Promise<StepFailure | undefined> {
   const status = pipe2();
-  const program = createProgram(status[1]);
-  const step = 'mount the image';
-  const settings: Setting[] = [
-    ['source', source],
-    ...devices.map((device): Setting => ['device', device]),
-    ['ro', true],
-  ];
+  const program = createProgram(status[1]).during('mount the image');
+  const extra = devices.map((device): calls.Setting => ['device', device]);
+  const settings: calls.Setting[] = [['source', source], ...extra, ['ro', true]];
   const attributes = mnt.MOUNT_ATTR_RDONLY | mnt.MOUNT_ATTR_NODEV;
-  const image = newFilesystem(program, { type: 'erofs', settings, attributes, step });
-  program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
-  program.call(nr.SYS_mkdirat, [AT_FDCWD, `/${name}`, 0o755], { step });
-  attachAt(program, image, { path: `/${name}`, step });
+  const image = calls.newFilesystem(program, { type: 'erofs', settings, attributes });
+  program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS]);
+  program.call(nr.SYS_mkdirat, [AT_FDCWD, `/${name}`, 0o755]);
+  calls.attachAt(program, image, `/${name}`);
   program.call(nr.SYS_exit_group, [0]);
   return await runToEnd(program, status);
 }
@@ -152,11 +137,10 @@ export async function attachImage({ storeNamespace, name, source, devices }: Ima
 /** Takes an image out of the store's namespace; containers that use it keep their own view of it. Gives the step that failed. */
 export async function detachImage(storeNamespace: number, name: string): Promise<StepFailure | undefined> {
   const status = pipe2();
-  const program = createProgram(status[1]);
-  const step = 'unmount the image';
-  program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS], { step });
-  program.call(nr.SYS_umount2, [`/${name}`, mnt.MNT_DETACH], { step });
-  program.call(nr.SYS_unlinkat, [AT_FDCWD, `/${name}`, AT_REMOVEDIR], { step });
+  const program = createProgram(status[1]).during('unmount the image');
+  program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS]);
+  program.call(nr.SYS_umount2, [`/${name}`, mnt.MNT_DETACH]);
+  program.call(nr.SYS_unlinkat, [AT_FDCWD, `/${name}`, AT_REMOVEDIR]);
   program.call(nr.SYS_exit_group, [0]);
   return await runToEnd(program, status);
 }

@@ -13,13 +13,12 @@ type Open = {
   readonly at: Argument;
   readonly path: string;
   readonly flags?: number;
-  readonly step: string;
   readonly on?: readonly [number, Label];
 };
 
-function openat2(program: Program, { at, path, flags = fcntl.O_PATH, step, on }: Open, resolve: number): Result {
+function openat2(program: Program, { at, path, flags = fcntl.O_PATH, on }: Open, resolve: number): Result {
   const open = program.data(u64(flags | fcntl.O_CLOEXEC, 0, resolve));
-  return program.call(nr.SYS_openat2, [at, path, open, how.OPEN_HOW_BYTES], on === undefined ? { step } : { step, on });
+  return program.call(nr.SYS_openat2, [at, path, open, how.OPEN_HOW_BYTES], { on });
 }
 
 /** Opens beneath a directory of our own: no symbolic link, no way up, no mount on the way. */
@@ -33,8 +32,8 @@ export function openInRoot(program: Program, open: Open): Result {
 }
 
 /** Opens an absolute path of ours: in the seed, or the process's own files in the host's /proc before anything is joined. */
-export function openOurs(program: Program, open: Omit<Open, 'at'>): Result {
-  return openat2(program, { ...open, at: fcntl.AT_FDCWD }, how.RESOLVE_NO_MAGICLINKS);
+export function openOurs(program: Program, path: string, flags: number): Result {
+  return openat2(program, { at: fcntl.AT_FDCWD, path, flags }, how.RESOLVE_NO_MAGICLINKS);
 }
 
 /** Flags for a directory that is only walked through. */
@@ -42,83 +41,79 @@ export function directoryFlags(arch: Arch): number {
   return fcntl.O_PATH | fcntl.O_DIRECTORY_OF[arch];
 }
 
-export type Setting = readonly [key: string, value: string | Argument | true];
+export type Setting = readonly [key: string, value: string | true];
 export type Filesystem = {
   readonly type: string;
   readonly settings: readonly Setting[];
   readonly attributes: number;
-  readonly step: string;
 };
 
-/** Makes a file system as a detached mount. Settings are strings, descriptors or flags, one at a time: nothing in them can be taken for another. */
-export function newFilesystem(program: Program, { type, settings, attributes, step }: Filesystem): Result {
-  const context = program.call(nr.SYS_fsopen, [type, mnt.FSOPEN_CLOEXEC], { step });
+/** Makes a file system as a detached mount. Settings are strings or flags, one at a time: nothing in them can be taken for another. */
+export function newFilesystem(program: Program, { type, settings, attributes }: Filesystem): Result {
+  const context = program.call(nr.SYS_fsopen, [type, mnt.FSOPEN_CLOEXEC]);
   for (const [key, value] of settings) {
-    const what = { step: `${step}: ${key}` };
-    if (value === true) program.call(nr.SYS_fsconfig, [context, mnt.FSCONFIG_SET_FLAG, key, 0, 0], what);
-    else if (typeof value === 'string')
-      program.call(nr.SYS_fsconfig, [context, mnt.FSCONFIG_SET_STRING, key, value, 0], what);
-    else program.call(nr.SYS_fsconfig, [context, mnt.FSCONFIG_SET_FD, key, 0, value], what);
+    const [kind, text] = value === true ? [mnt.FSCONFIG_SET_FLAG, 0] : [mnt.FSCONFIG_SET_STRING, value];
+    program.call(nr.SYS_fsconfig, [context, kind, key, text, 0], { step: `${program.step}: ${key}` });
   }
-  program.call(nr.SYS_fsconfig, [context, mnt.FSCONFIG_CMD_CREATE, 0, 0, 0], { step });
-  const mount = program.call(nr.SYS_fsmount, [context, mnt.FSMOUNT_CLOEXEC, attributes], { step });
+  program.call(nr.SYS_fsconfig, [context, mnt.FSCONFIG_CMD_CREATE, 0, 0, 0]);
+  const mount = program.call(nr.SYS_fsmount, [context, mnt.FSMOUNT_CLOEXEC, attributes]);
   close(program, context);
   return mount;
 }
 
-type Clone = { readonly at: Argument; readonly path?: string; readonly recursive?: boolean; readonly step: string };
+type Clone = { readonly at?: Argument; readonly path?: string; readonly recursive?: boolean };
 
-/** A detached copy of the mount at a place (or of the directory or file there). */
-export function cloneMount(program: Program, { at, path = '', recursive = false, step }: Clone): Result {
-  const flags =
-    mnt.OPEN_TREE_CLONE |
-    mnt.OPEN_TREE_CLOEXEC |
-    (recursive ? fcntl.AT_RECURSIVE : 0) |
-    (path === '' ? fcntl.AT_EMPTY_PATH : 0);
-  return program.call(nr.SYS_open_tree, [at, path, flags], { step });
+/** A detached copy of the mount at a place (or of the directory or file there): a path of ours, or a descriptor. */
+export function cloneMount(program: Program, { at = fcntl.AT_FDCWD, path = '', recursive = false }: Clone): Result {
+  const flags = (recursive ? fcntl.AT_RECURSIVE : 0) | (path === '' ? fcntl.AT_EMPTY_PATH : 0);
+  return program.call(nr.SYS_open_tree, [at, path, mnt.OPEN_TREE_CLONE | mnt.OPEN_TREE_CLOEXEC | flags]);
 }
 
 type Attributes = {
-  readonly set: number;
+  readonly set?: number;
   readonly propagation?: number;
-  readonly userNamespace?: number;
+  readonly userNamespace?: number | undefined;
   readonly recursive?: boolean;
 };
 
-/** Sets attributes of a mount. */
-export function setAttributes(program: Program, mount: Argument, more: Attributes & { step: string }): void {
-  const attributes = program.data(u64(more.set, 0, more.propagation ?? 0, more.userNamespace ?? 0));
-  const flags = fcntl.AT_EMPTY_PATH | (more.recursive ? fcntl.AT_RECURSIVE : 0);
-  program.call(nr.SYS_mount_setattr, [mount, '', flags, attributes, mnt.MOUNT_ATTR_SIZE_VER0], { step: more.step });
+/** Sets attributes of a mount; with a user namespace its owners are mapped as that says. */
+export function setAttributes(program: Program, mount: Argument, more: Attributes): void {
+  const { set = 0, propagation = 0, userNamespace, recursive = false } = more;
+  const idmap = userNamespace === undefined ? 0 : mnt.MOUNT_ATTR_IDMAP;
+  const attributes = program.data(u64(set | idmap, 0, propagation, userNamespace ?? 0));
+  const flags = fcntl.AT_EMPTY_PATH | (recursive ? fcntl.AT_RECURSIVE : 0);
+  program.call(nr.SYS_mount_setattr, [mount, '', flags, attributes, mnt.MOUNT_ATTR_SIZE_VER0]);
 }
 
 /** Attaches a detached mount onto what a descriptor refers to. */
-export function attach(program: Program, mount: Argument, { target, step }: { target: Argument; step: string }): void {
-  program.call(nr.SYS_move_mount, [mount, '', target, '', mnt.MOVE_MOUNT_F_EMPTY_PATH | mnt.MOVE_MOUNT_T_EMPTY_PATH], {
-    step,
-  });
+export function attach(program: Program, mount: Argument, target: Argument): void {
+  const flags = mnt.MOVE_MOUNT_F_EMPTY_PATH | mnt.MOVE_MOUNT_T_EMPTY_PATH;
+  program.call(nr.SYS_move_mount, [mount, '', target, '', flags]);
 }
 
 /** Attaches a detached mount at a path of the seed (or of the store's namespace), which nobody but the helper writes to. */
-export function attachAt(program: Program, mount: Argument, { path, step }: { path: string; step: string }): void {
-  program.call(nr.SYS_move_mount, [mount, '', fcntl.AT_FDCWD, path, mnt.MOVE_MOUNT_F_EMPTY_PATH], { step });
+export function attachAt(program: Program, mount: Argument, path: string): void {
+  program.call(nr.SYS_move_mount, [mount, '', fcntl.AT_FDCWD, path, mnt.MOVE_MOUNT_F_EMPTY_PATH]);
+}
+
+/** Makes the mount the root: the one before, and all that is attached there, is detached, and the working directory is in the new one. */
+export function enterRoot(program: Program, root: Argument): void {
+  program.call(nr.SYS_fchdir, [root]);
+  program.call(nr.SYS_pivot_root, ['.', '.']);
+  program.call(nr.SYS_umount2, ['.', mnt.MNT_DETACH]);
 }
 
 /** Writes a short text into a file of the kernel's beneath a descriptor, and closes it. */
-export function writeWithin(program: Program, { at, path, step }: Open, text: string): void {
-  writeText(program, openWithin(program, { at, path, flags: fcntl.O_WRONLY, step }), { text, step });
+export function writeWithin(program: Program, open: Open, text: string): void {
+  writeText(program, openWithin(program, { ...open, flags: fcntl.O_WRONLY }), text);
 }
 
 /** Writes a short text and closes the file. */
-export function writeText(program: Program, file: Result, { text, step }: { text: string; step: string }): void {
-  program.call(nr.SYS_write, [file, text, encoder.encode(text).length], { step });
+export function writeText(program: Program, file: Result, text: string): void {
+  program.call(nr.SYS_write, [file, text, encoder.encode(text).length]);
   close(program, file);
 }
 
-export function close(program: Program, descriptor: Argument): void {
-  program.call(nr.SYS_close, [descriptor], { step: 'close' });
-}
-
-export function closeAll(program: Program, descriptors: Iterable<Argument>): void {
-  for (const descriptor of descriptors) close(program, descriptor);
+export function close(program: Program, ...descriptors: readonly Argument[]): void {
+  for (const descriptor of descriptors) program.call(nr.SYS_close, [descriptor], { step: 'close' });
 }

@@ -9,7 +9,6 @@ import { KEYCTL_JOIN_SESSION_KEYRING } from '../../proto/abi/keyctl.gen.ts';
 import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.gen.ts';
 import * as sched from '../../proto/abi/sched.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
-import { MASK_DIRECTORY, MASK_FILE } from './masks.ts';
 import { ADD, type Data, type Program, type Record, Refused } from './program.ts';
 
 /** What the table is said to do; the rest is proved. */
@@ -36,7 +35,7 @@ const CLONED =
   sched.CLONE_NEWPID |
   sched.CLONE_NEWCGROUP;
 const OURS_OUTSIDE = /^\/(proc\/self\/oom_score_adj|root|lower|home|dev\/[^.][\w./-]*|[\w-]+)$/;
-const OURS_INSIDE = new Set(['/root', '/proc', '/sys', '/proc/sys', MASK_FILE, MASK_DIRECTORY]);
+const OURS_INSIDE = /^\/(proc\/sys|proc|sys|null|empty|root|lower|[df]\d+)$/;
 const ONE_NAME = /^(?!\.{1,2}$)[^/]+$/;
 
 /** The numbers of calls, by their names. */
@@ -87,7 +86,7 @@ export function checkProgram(program: Program, shape: Shape): void {
     must(to === undefined || i > last || to > i + 1, `record ${i + 1}, ${record.step}: jumps back`);
     must(to === undefined || i > last || to - 1 <= last + 1, `record ${i + 1}, ${record.step}: jumps past the end`);
     const rooted = i > (found.get('the detached seed') ?? clone);
-    checkRecord(record, { table, args: record.args, index: i, inside: i > clone, rooted });
+    checkRecord(record, { table, args: record.args, index: i, inside: i > clone, rooted, clone });
   }
   checkClone(table, records[clone]);
   checkClosed(table, clone);
@@ -182,14 +181,19 @@ function checkRequired({ records }: Table, required: readonly Required[]): Map<s
 
 type Phase = { readonly inside: boolean; readonly rooted: boolean };
 /** A record in its place. */
-type At = Phase & { readonly table: Table; readonly args: Record['args']; readonly index: number };
+type At = Phase & {
+  readonly table: Table;
+  readonly args: Record['args'];
+  readonly index: number;
+  readonly clone: number;
+};
 
 const textOf = ({ table, args }: At, i: number): string => table.text(args[i]) ?? '';
 const made = ({ table }: At, bit: number): boolean => (table.shape.made & bit) !== 0;
 
 /** Whether it is a path of ours, that nobody else can put anything at: outside of the launcher's mounts and the process's own, inside of the seed. */
 function isOurs(at: At, i: number): boolean {
-  if (at.inside) return !at.rooted && OURS_INSIDE.has(textOf(at, i));
+  if (at.inside) return !at.rooted && OURS_INSIDE.test(textOf(at, i));
   return OURS_OUTSIDE.test(textOf(at, i));
 }
 
@@ -231,6 +235,11 @@ function checkRecord(record: Record, at: At): void {
   const helpers = typeof first === 'number' && program.descriptors.has(first) && TAKES_DESCRIPTOR.has(record.number);
   const may = helpers && (shape.kept.has(first) || (shape.kind === 'exec' && first === shape.mounts));
   must(!at.inside || !helpers || may, `${record.step}: uses a descriptor of the helper's inside`);
+  // What the first process has made reaches the container through its copy of the seed alone: so it is locked. In the host's user namespace nothing is.
+  const carried = record.args.some(
+    (arg) => typeof arg === 'object' && arg.kind === 'result' && arg.record <= at.clone + 1,
+  );
+  must(!at.inside || !carried || shape.users === undefined, `${record.step}: uses what the first process has made`);
   for (const [what, wrong] of RULES_OF.get(record.number) ?? []) must(!wrong(at), `${record.step}: ${what}`);
 }
 

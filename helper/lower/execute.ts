@@ -8,24 +8,23 @@ import * as waiting from '../../proto/abi/wait.gen.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { FIELD, REPORT_BYTES } from './encode.ts';
 import { setCapabilities } from './identity.ts';
-import { ADD, type Label, newLabel, type Program, type Slot, u64, type Word, within } from './program.ts';
+import { ADD, newLabel, type Program, type Slot, u64, type Word, within } from './program.ts';
 import { controlTerminal } from './stdio.ts';
 
 /** Executes; the last records of a program. */
 export function lowerExecute(program: Program, user: CheckedProcess): void {
   const argv = program.strings(user.argv);
   const env = program.strings(user.env);
-  const labels: Label[] = [];
-  for (const file of user.executables) {
+  const reports = user.executables.map((file): Slot => {
     const label = newLabel();
     program.here(label);
-    labels.push(label);
     program.call(nr.SYS_execve, [file, argv, env], { step: `execute ${file}`, ignore: true });
-  }
-  // Each record's own number and result are a report as the launcher would write it.
-  const reports = labels.map((label): Slot => ({ kind: 'slot', label, field: FIELD.index }));
+    // Each record's own number and result are a report as the launcher would write it.
+    return { kind: 'slot', label, field: FIELD.index };
+  });
+  const lengths = u64(...reports.flatMap(() => [0, REPORT_BYTES]));
   const vectors = program.data(
-    u64(...reports.flatMap(() => [0, REPORT_BYTES])),
+    lengths,
     reports.map((report, i) => [16 * i, report]),
   );
   program.call(nr.SYS_writev, [program.status, vectors, reports.length], { ignore: true });
@@ -34,22 +33,16 @@ export function lowerExecute(program: Program, user: CheckedProcess): void {
 
 /** Makes the user's program a child of this process, which is PID 1 and stays. The child goes on with the next record. */
 export function lowerInit(program: Program, user: CheckedProcess, tty: boolean): void {
-  const [child, loop, reap, ended, exited, isMain] = [
-    newLabel(),
-    newLabel(),
-    newLabel(),
-    newLabel(),
-    newLabel(),
-    newLabel(),
-  ];
+  const [child, loop, reap] = [newLabel(), newLabel(), newLabel()];
+  const [ended, exited, isMain] = [newLabel(), newLabel(), newLabel()];
   const all = program.data(u64(-1));
   const info = program.scratch;
   const word = (at: number): Word => ({ kind: 'word', data: within(info, at) });
   // Blocked signals are kept even for PID 1, which without a handler would never see them.
-  program.call(nr.SYS_rt_sigprocmask, [SIG_SETMASK, all, 0, SIGSET_BYTES], { step: 'start init' });
+  const starting = program.during('start init');
+  starting.call(nr.SYS_rt_sigprocmask, [SIG_SETMASK, all, 0, SIGSET_BYTES]);
   const pidAt: Slot = { kind: 'slot', label: isMain, field: FIELD.match };
-  const flags = CLONE_PARENT_SETTID | SIGCHLD;
-  const pid = program.call(nr.SYS_clone, [flags, 0, pidAt, 0, 0], { step: 'start init', on: [0, child] });
+  const pid = starting.call(nr.SYS_clone, [CLONE_PARENT_SETTID | SIGCHLD, 0, pidAt, 0, 0], { on: [0, child] });
   program.call(nr.SYS_close_range, [3, 0xffffffff, 0], { ignore: true }); // the status pipe above all
   setCapabilities(program, user.capabilities, 0n);
 

@@ -1,6 +1,8 @@
-// What the ops have prepared for one launch or exec: numbers of descriptors of the helper, and facts of the host. Lowering reads nothing else of
-// the host, opens nothing itself and closes nothing; the caller closes what it opened once the program runs.
+// What lowering is given: the plan, and what the ops have prepared for one launch or exec: numbers of descriptors of the helper, and facts of the host.
+// Lowering reads nothing else of the host, opens nothing itself and closes nothing; the caller closes what it opened once the program runs.
+import type { CheckedLaunch } from '../decode/checked.ts';
 import type { Arch } from './encode.ts';
+import type { Program } from './program.ts';
 
 /** Facts that hold while the helper runs. */
 export type Machine = {
@@ -73,3 +75,21 @@ export type ExecHost = {
   readonly cgroups: Cgroups;
   readonly stdio: StdioHost;
 };
+
+/** What each part of lowering a launch is given. */
+export type Context = { readonly program: Program; readonly plan: CheckedLaunch; readonly host: LaunchHost };
+
+/** The same, its program during that step. */
+export function step(context: Context, what: string): Context {
+  return { ...context, program: context.program.during(what) };
+}
+
+/** Whether the namespace of that CLONE_NEW* bit is made for this container. */
+export function isNew({ plan }: Context, bit: number): boolean {
+  return (plan.namespaces.unshare & BigInt(bit)) !== 0n;
+}
+
+/** Whether it is the host's: neither made nor joined. */
+export function isHosts(context: Context, bit: number): boolean {
+  return !isNew(context, bit) && !context.host.joined.some((join) => join.bit === bit);
+}

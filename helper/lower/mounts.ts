@@ -1,165 +1,223 @@
-// What is mounted in the container. Sources are descriptors that the asker opened, or file systems made here; each becomes a detached mount first and
-// is attached by descriptor to a target found with RESOLVE_IN_ROOT. Sources are cloned by the first process while it is in the mount namespace they
-// came from; the container's own file systems are made, and everything is attached, by the second, which has no rights outside the container.
+// What is mounted in the container. All that comes from the host (binds, generated files, /dev, cgroups, file systems of the host's namespaces) is made
+// by the first process as a detached mount, then attached at a place of its copy of the seed: the kernel locks a mount's flags as a copy of it goes to
+// another user namespace, and only so can a container's root that may mount never take `ro` or `nodev` off again. The second process, which has no
+// rights outside the container, clones the locked ones, makes what is the container's own, and attaches each by descriptor to a target found with
+// RESOLVE_IN_ROOT.
 import { EEXIST } from '../../proto/abi/errno.gen.ts';
 import { O_PATH } from '../../proto/abi/fcntl.gen.ts';
 import * as mnt from '../../proto/abi/mount.gen.ts';
+import * as sched from '../../proto/abi/sched.gen.ts';
 import { S_IFREG } from '../../proto/abi/stat.gen.ts';
-import { SYS_mkdirat, SYS_mknodat } from '../../proto/abi/unistd.gen.ts';
-import {
-  type BindMount,
-  GeneratedName,
-  KernelFilesystem,
-  Propagation,
-  type TmpfsMount,
-} from '../../proto/gen/berth/helper/v1/plan.ts';
+import { SYS_mkdirat, SYS_mknodat, SYS_symlinkat } from '../../proto/abi/unistd.gen.ts';
+import * as plans from '../../proto/gen/berth/helper/v1/plan.ts';
+import { MOUNTS_MAX } from '../../proto/policy/lists.ts';
 import type { CheckedMount } from '../decode/checked.ts';
 import * as calls from './calls.ts';
-import type { Context } from './context.ts';
-import { bindNodes, type Dev, lowerDev } from './dev.ts';
-import {
-  attachCgroups,
-  type CgroupClones,
-  cloneCgroups,
-  type KernelMount,
-  makeOfContainer,
-  makeOfHost,
-} from './kernel-mounts.ts';
+import { makeDev } from './dev.ts';
+import { type Cgroups, type Context, isHosts, step } from './host.ts';
 import { newLabel, Refused, type Result } from './program.ts';
 
-/** Detached mounts the first process has made, by the plan's mount. */
-export type Prepared = {
-  readonly mounts: ReadonlyMap<CheckedMount, Result>;
-  readonly cgroups: CgroupClones;
-  readonly dev: Dev | undefined;
-};
-/** Our own file systems, which masks and the terminal are resolved in. */
-export type Own = { proc: Result | undefined; sysfs: Result | undefined; devpts: Result | undefined };
-
+const { KERNEL_FILESYSTEM_CGROUP: CGROUP, KERNEL_FILESYSTEM_DEV: DEV, ...OTHERS } = plans.KernelFilesystem;
 const FILE_NAME: Readonly<Record<number, string>> = {
-  [GeneratedName.GENERATED_NAME_HOSTNAME]: 'hostname',
-  [GeneratedName.GENERATED_NAME_HOSTS]: 'hosts',
-  [GeneratedName.GENERATED_NAME_RESOLV_CONF]: 'resolv.conf',
+  [plans.GeneratedName.GENERATED_NAME_HOSTNAME]: 'hostname',
+  [plans.GeneratedName.GENERATED_NAME_HOSTS]: 'hosts',
+  [plans.GeneratedName.GENERATED_NAME_RESOLV_CONF]: 'resolv.conf',
 };
-function attributesOf(mount: CheckedMount): number {
-  return (
-    (mount.readOnly ? mnt.MOUNT_ATTR_RDONLY : 0) |
-    (mount.noSuid ? mnt.MOUNT_ATTR_NOSUID : 0) |
-    (mount.noDev ? mnt.MOUNT_ATTR_NODEV : 0) |
-    (mount.noExec ? mnt.MOUNT_ATTR_NOEXEC : 0)
+const PROPAGATION: Readonly<Record<number, number>> = {
+  [plans.Propagation.PROPAGATION_SLAVE]: mnt.MS_SLAVE,
+  [plans.Propagation.PROPAGATION_SHARED]: mnt.MS_SHARED,
+};
+
+/** A file system of the kernel's: whose it is, and where a helper without root has the host's. Whoever has rights over a namespace may mount it. */
+type KernelType = { readonly type: string; readonly namespace: number; readonly hosts?: string };
+const KERNEL: Readonly<Record<number, KernelType>> = {
+  [OTHERS.KERNEL_FILESYSTEM_PROC]: { type: 'proc', namespace: sched.CLONE_NEWPID, hosts: '/proc' },
+  [OTHERS.KERNEL_FILESYSTEM_SYSFS]: { type: 'sysfs', namespace: sched.CLONE_NEWNET, hosts: '/sys' },
+  [OTHERS.KERNEL_FILESYSTEM_MQUEUE]: { type: 'mqueue', namespace: sched.CLONE_NEWIPC },
+  [OTHERS.KERNEL_FILESYSTEM_DEVPTS]: { type: 'devpts', namespace: sched.CLONE_NEWNS },
+  [CGROUP]: { type: 'cgroup2', namespace: sched.CLONE_NEWCGROUP },
+};
+
+const numbered = (letter: string) => Array.from({ length: MOUNTS_MAX }, (_, i) => `${letter}${i}`);
+/** Names in the seed's root, one for each mount that a plan may have: its directories are attached at the first, its files at the second. */
+export const PLACES = { directories: numbered('d'), files: numbered('f') };
+
+/** A mount made with the host's rights; `inner` are attached in it, by name, once it is attached itself. */
+export type Prepared = { readonly tree: Result; readonly inner?: readonly (readonly [name: string, tree: Result])[] };
+/** Where the second process finds what the first has made: a path of the seed. In the host's user namespace, where nothing is locked, perhaps the mount itself. */
+export type Placed = string | Result | undefined;
+/** The container's file systems of the kernel, which masks and the terminal are resolved in. */
+export type Own = ReadonlyMap<plans.KernelFilesystem, Result>;
+
+function attributesOf({ readOnly, noSuid, noDev, noExec }: CheckedMount): number {
+  const flags = [readOnly && mnt.MOUNT_ATTR_RDONLY, noSuid && mnt.MOUNT_ATTR_NOSUID];
+  return [...flags, noDev && mnt.MOUNT_ATTR_NODEV, noExec && mnt.MOUNT_ATTR_NOEXEC].reduce<number>(
+    (set, flag) => set | Number(flag),
+    0,
   );
 }
 
-/** First process, host's mount namespace: clones sources, and makes /dev and what belongs to namespaces of the host. */
-export function prepareMounts(context: Context): Prepared {
-  const mounts = new Map<CheckedMount, Result>();
-  let dev: Dev | undefined;
-  for (const mount of context.plan.mounts) {
-    const { source } = mount;
-    let made: Result | undefined;
-    if (source.$case === 'bind') made = cloneBind(context, mount, source.value);
-    else if (source.$case === 'file') made = cloneFile(context, mount, source.value.name);
-    else if (source.$case === 'kernel' && source.value.filesystem === KernelFilesystem.KERNEL_FILESYSTEM_DEV) {
-      dev = lowerDev(context, attributesOf(mount));
-      made = dev.mount;
-    } else if (source.$case === 'kernel') made = makeOfHost(context, kernelMount(mount, source.value.filesystem));
-    if (made !== undefined) mounts.set(mount, made);
-  }
-  return { mounts, cgroups: cloneCgroups(context), dev };
+function propagationOf({ source }: CheckedMount): number {
+  return (source.$case === 'bind' ? PROPAGATION[source.value.propagation] : undefined) ?? mnt.MS_PRIVATE;
 }
 
-function kernelMount(mount: CheckedMount, filesystem: KernelFilesystem): KernelMount {
-  return { filesystem, target: mount.target, attributes: attributesOf(mount) };
+function isFile({ source }: CheckedMount): boolean {
+  return source.$case === 'file' || (source.$case === 'bind' && source.value.file);
 }
 
-function cloneBind({ program, host }: Context, mount: CheckedMount, bind: BindMount): Result {
-  const step = `bind ${mount.target}`;
+/** First process, in the mount namespace that binds come from: makes what takes the host's rights. By the plan's mounts. */
+export function prepareMounts(context: Context): (Prepared | undefined)[] {
+  return context.plan.mounts.map((mount) => {
+    const during = step(context, `mount ${mount.target}`);
+    if (mount.source.$case === 'bind') return prepareBind(during, mount, mount.source.value);
+    if (mount.source.$case === 'file') return prepareFile(during, mount, mount.source.value.name);
+    return mount.source.$case === 'kernel' ? prepareKernel(during, mount, mount.source.value.filesystem) : undefined;
+  });
+}
+
+function prepareBind({ program, host }: Context, mount: CheckedMount, bind: plans.BindMount): Prepared {
   const source = host.binds.get(bind.descriptor);
   if (source === undefined) throw new Refused(mount.target, `no descriptor ${bind.descriptor} came with the request`);
   const { recursive } = bind;
-  const tree = calls.cloneMount(program, { at: program.use(source.descriptor), recursive, step });
-  const propagation = PROPAGATION[bind.propagation] ?? mnt.MS_PRIVATE;
-  const attributes = { set: attributesOf(mount), propagation, recursive, step };
-  if (source.idmap === undefined) calls.setAttributes(program, tree, attributes);
-  else
-    calls.setAttributes(program, tree, {
-      ...attributes,
-      set: attributes.set | mnt.MOUNT_ATTR_IDMAP,
-      userNamespace: program.use(source.idmap),
-      step: `${step}: map the owners`,
-    });
-  return tree;
+  const tree = calls.cloneMount(program, { at: program.use(source.descriptor), recursive });
+  const attributes = { set: attributesOf(mount), propagation: propagationOf(mount), recursive };
+  const userNamespace = source.idmap === undefined ? undefined : program.use(source.idmap);
+  const mapping = userNamespace === undefined ? program : program.during(`${program.step}: map the owners`);
+  calls.setAttributes(mapping, tree, { ...attributes, userNamespace });
+  return { tree };
 }
 
-const PROPAGATION: Readonly<Record<number, number>> = {
-  [Propagation.PROPAGATION_SLAVE]: mnt.MS_SLAVE,
-  [Propagation.PROPAGATION_SHARED]: mnt.MS_SHARED,
-};
-
-function cloneFile({ program, host }: Context, mount: CheckedMount, name: GeneratedName): Result {
-  const step = `bind ${mount.target}`;
-  const file = calls.openWithin(program, { at: program.use(host.home), path: `files/${FILE_NAME[name]}`, step });
-  const tree = calls.cloneMount(program, { at: file, step });
-  calls.setAttributes(program, tree, { set: attributesOf(mount), propagation: mnt.MS_PRIVATE, step });
+function prepareFile({ program, host }: Context, mount: CheckedMount, name: plans.GeneratedName): Prepared {
+  const file = calls.openWithin(program, { at: program.use(host.home), path: `files/${FILE_NAME[name]}` });
+  const tree = calls.cloneMount(program, { at: file });
+  calls.setAttributes(program, tree, { set: attributesOf(mount), propagation: mnt.MS_PRIVATE });
   calls.close(program, file);
-  return tree;
+  return { tree };
 }
 
-/** Second process: makes what is the container's own and attaches everything, in the plan's order. */
-export function attachMounts(context: Context, root: Result, prepared: Prepared): Own {
-  const { program } = context;
-  const own: Own = { proc: undefined, sysfs: undefined, devpts: undefined };
-  for (const mount of context.plan.mounts) {
-    const { source, target } = mount;
-    const step = `mount ${target}`;
-    const file = source.$case === 'file' || (source.$case === 'bind' && source.value.file);
-    const place = makeTarget(context, root, { path: target, file, step: `${step}: make the mount point` });
-    const made = prepared.mounts.get(mount) ?? makeOwn(context, mount);
-    calls.attach(program, made, { target: place, step });
-    if (source.$case !== 'kernel') continue;
-    const { filesystem } = source.value;
-    if (filesystem === KernelFilesystem.KERNEL_FILESYSTEM_PROC) own.proc = made;
-    if (filesystem === KernelFilesystem.KERNEL_FILESYSTEM_SYSFS) own.sysfs = made;
-    if (filesystem === KernelFilesystem.KERNEL_FILESYSTEM_DEVPTS) own.devpts = made;
-    if (made === prepared.dev?.mount) bindNodes(context, prepared.dev);
-    attachCgroups(context, { ...kernelMount(mount, filesystem), made, clones: prepared.cgroups });
+/** /dev, the container's own cgroups, and what belongs to a namespace of the host; without root that is shown as the host has it. */
+function prepareKernel(
+  context: Context,
+  mount: CheckedMount,
+  filesystem: plans.KernelFilesystem,
+): Prepared | undefined {
+  const { program, host } = context;
+  const attributes = attributesOf(mount);
+  if (filesystem === DEV) return makeDev(context, attributes);
+  const hosts = isHosts(context, KERNEL[filesystem]?.namespace ?? 0);
+  const own = host.cgroups.kind === 'v1' || (host.cgroups.kind === 'v2' && !hosts);
+  if (filesystem === CGROUP && own) return prepareCgroups(context, host.cgroups, attributes);
+  const kernel = KERNEL[filesystem];
+  if (kernel === undefined || !hosts) return undefined;
+  if (!host.machine.rootless) return { tree: calls.newFilesystem(program, { ...kernel, settings: [], attributes }) };
+  if (kernel.hosts === undefined) throw new Refused(mount.target, 'without root it needs a namespace of its own');
+  const tree = calls.cloneMount(program, { path: kernel.hosts, recursive: true });
+  calls.setAttributes(program, tree, { set: attributes, recursive: true });
+  return { tree };
+}
+
+/** v1: each hierarchy's own group, read-only, under its name; co-mounted controllers have links. v2: the group. */
+function prepareCgroups({ program, host }: Context, cgroups: Cgroups, attributes: number): Prepared {
+  const clone = (directory: number, set: number) => {
+    const tree = calls.cloneMount(program, { at: program.use(directory) });
+    calls.setAttributes(program, tree, { set, propagation: mnt.MS_PRIVATE });
+    return tree;
+  };
+  if (cgroups.kind === 'v2') return { tree: clone(cgroups.directory, attributes) };
+  const owner = String(host.firstId);
+  const settings = Object.entries({ mode: '755', size: '64k', uid: owner, gid: owner });
+  const tree = calls.newFilesystem(program, {
+    type: 'tmpfs',
+    settings,
+    attributes: attributes & ~mnt.MOUNT_ATTR_RDONLY,
+  });
+  const groups = cgroups.kind === 'v1' ? cgroups.groups : [];
+  const inner = groups.map(({ name, directory }) => {
+    program.call(SYS_mkdirat, [tree, name, 0o755]);
+    for (const one of name.split(',')) if (one !== name) program.call(SYS_symlinkat, [name, tree, one]);
+    return [name, clone(directory, attributes | mnt.MOUNT_ATTR_RDONLY)] as const;
+  });
+  calls.setAttributes(program, tree, { set: attributes });
+  return { tree, inner };
+}
+
+/**
+ * First process, in its copy of the seed: attaches what is prepared, to be locked. But a shared bind of a container in the host's user namespace is
+ * not: detaching the seed would take what is mounted beneath it from the host too.
+ */
+export function placeMounts(context: Context, prepared: readonly (Prepared | undefined)[]): Placed[] {
+  return context.plan.mounts.map((mount, i) => {
+    const { tree, inner = [] } = prepared[i] ?? {};
+    if (tree === undefined) return undefined;
+    if (context.host.userNamespace === undefined && propagationOf(mount) === mnt.MS_SHARED) return tree;
+    const { program } = step(context, `mount ${mount.target}`);
+    const path = `/${(isFile(mount) ? PLACES.files : PLACES.directories)[i]}`;
+    calls.attachAt(program, tree, path);
+    for (const [name, one] of inner) calls.attach(program, one, calls.openWithin(program, { at: tree, path: name }));
+    return path;
+  });
+}
+
+/** Second process: clones what is prepared, makes what is the container's own, and attaches all in the plan's order. */
+export function attachMounts(context: Context, root: Result, placed: readonly Placed[]): Own {
+  const own = new Map<plans.KernelFilesystem, Result>();
+  for (const [i, mount] of context.plan.mounts.entries()) {
+    const during = step(context, `mount ${mount.target}`);
+    const target = makeMountPoint(context, root, mount);
+    const made = openMount(during, mount, placed[i]);
+    calls.attach(during.program, made, target);
+    if (mount.source.$case === 'kernel') own.set(mount.source.value.filesystem, made);
   }
   return own;
 }
 
-function makeOwn(context: Context, mount: CheckedMount): Result {
-  const { source, target } = mount;
-  if (source.$case === 'kernel') return makeOfContainer(context, kernelMount(mount, source.value.filesystem));
-  if (source.$case !== 'tmpfs') throw new Refused(target, 'has no source');
-  const settings = tmpfsSettings(source.value);
+/** The kernel makes a shared mount a slave as it goes to another user namespace; beyond that it is shared again, within the container. */
+function openMount(context: Context, mount: CheckedMount, placed: Placed): Result {
+  const { program } = context;
+  if (placed === undefined) return makeOwn(context, mount);
+  if (typeof placed !== 'string') return placed;
+  const tree = calls.cloneMount(program, { path: placed, recursive: true });
+  const propagation = propagationOf(mount);
+  if (propagation === mnt.MS_SHARED) calls.setAttributes(program, tree, { propagation, recursive: true });
+  return tree;
+}
+
+function makeOwn({ program, host }: Context, mount: CheckedMount): Result {
+  const { source } = mount;
   const attributes = attributesOf(mount);
-  return calls.newFilesystem(context.program, { type: 'tmpfs', settings, attributes, step: `mount ${target}` });
+  if (source.$case === 'tmpfs') {
+    const { mode, uid, gid, sizeBytes } = source.value;
+    const size = sizeBytes > 0n ? { size: String(sizeBytes) } : {};
+    const settings = Object.entries({ mode: mode.toString(8), uid: String(uid), gid: String(gid), ...size });
+    return calls.newFilesystem(program, { type: 'tmpfs', settings, attributes });
+  }
+  const kernel = source.$case === 'kernel' ? KERNEL[source.value.filesystem] : undefined;
+  if (kernel === undefined) throw new Refused(mount.target, 'cannot be mounted here');
+  // The group tty, by convention of every distribution; not mapped where there is one id only.
+  const group = host.machine.rootless ? {} : { gid: '5' };
+  const settings = kernel.type === 'devpts' ? Object.entries({ ptmxmode: '0666', mode: '0620', ...group }) : [];
+  return calls.newFilesystem(program, { ...kernel, settings, attributes });
 }
 
-function tmpfsSettings({ mode, sizeBytes, uid, gid }: TmpfsMount): calls.Setting[] {
-  const settings: calls.Setting[] = [
-    ['mode', mode.toString(8)],
-    ['uid', String(uid)],
-    ['gid', String(gid)],
-  ];
-  if (sizeBytes > 0n) settings.push(['size', String(sizeBytes)]);
-  return settings;
+export function makeMountPoint(context: Context, root: Result, mount: CheckedMount): Result {
+  const making = step(context, `mount ${mount.target}: make the mount point`);
+  return makeTarget(making, root, { path: mount.target, file: isFile(mount) });
 }
 
-type Target = { readonly path: string; readonly file: boolean; readonly step: string };
+type Target = { readonly path: string; readonly file: boolean };
 
 /** Opens the target in the root; what is missing of it is made, one component at a time, each in a directory found with RESOLVE_IN_ROOT. */
-export function makeTarget({ program, host }: Context, root: Result, { path, file, step }: Target): Result {
+export function makeTarget({ program, host }: Context, root: Result, { path, file }: Target): Result {
   const names = path.split('/').filter((name) => name !== '');
   let parent = root;
   for (const [i, name] of names.entries()) {
     const exists = newLabel();
     const last = i === names.length - 1;
-    if (file && last) program.call(SYS_mknodat, [parent, name, S_IFREG | 0o644, 0], { step, on: [-EEXIST, exists] });
-    else program.call(SYS_mkdirat, [parent, name, 0o755], { step, on: [-EEXIST, exists] });
+    if (file && last) program.call(SYS_mknodat, [parent, name, S_IFREG | 0o644, 0], { on: [-EEXIST, exists] });
+    else program.call(SYS_mkdirat, [parent, name, 0o755], { on: [-EEXIST, exists] });
     program.here(exists);
     const flags = file && last ? O_PATH : calls.directoryFlags(host.machine.arch);
-    const next = calls.openInRoot(program, { at: root, path: names.slice(0, i + 1).join('/'), flags, step });
+    const next = calls.openInRoot(program, { at: root, path: names.slice(0, i + 1).join('/'), flags });
     if (parent !== root) calls.close(program, parent);
     parent = next;
   }

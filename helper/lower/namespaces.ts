@@ -2,18 +2,26 @@
 // and last the user namespace, closes the host's descriptors and clones; the second is the helper's child too (sched.CLONE_PARENT), all its new namespaces
 // belong to the container's user namespace, and its memory still to the host's: the launcher was executed before any joining, so non-dumpable
 // protects it from the container's root (SECURITY, rule 8).
-import * as sched from '../../proto/abi/sched.gen.ts';
 import { IFF_RUNNING, IFF_UP, IFNAMSIZ, IFREQ_BYTES, SIOCSIFFLAGS } from '../../proto/abi/if.gen.ts';
 import { KEYCTL_JOIN_SESSION_KEYRING } from '../../proto/abi/keyctl.gen.ts';
 import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.gen.ts';
+import * as sched from '../../proto/abi/sched.gen.ts';
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../proto/abi/socket.gen.ts';
-import { CLONE_NEWNET } from '../../proto/abi/sched.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
-import { close, closeAll, writeWithin } from './calls.ts';
-import { type Context, isNew } from './context.ts';
+import type { CheckedProcess } from '../decode/checked.ts';
+import { close, writeWithin } from './calls.ts';
 import { REPORT_BYTES } from './encode.ts';
-import type { Cgroups } from './host.ts';
+import { type Cgroups, type Context, isNew } from './host.ts';
+import { raiseLimits } from './identity.ts';
 import { newLabel, type Program, u32, u64, within } from './program.ts';
+
+/** What the first process of every launch and exec begins with. */
+export function lowerBeginning(program: Program, user: CheckedProcess, cgroups: Cgroups): void {
+  lowerUndumpable(program);
+  leaveKeyring(program);
+  raiseLimits(program, user);
+  if (cgroups.kind === 'v1') enterCgroups(program, cgroups);
+}
 
 /** The first record of every program: nobody may look into the process. */
 export function lowerUndumpable(program: Program): void {
@@ -32,21 +40,19 @@ export function leaveKeyring(program: Program): void {
  * v1: the process enters each of the container's groups. (On v2 it was started there.) It has one thread, so `tasks` means the same as `cgroup.procs`,
  * but moving the calling thread alone takes no lock over all processes (Linux 5.4 on), whose first taker waits 5 to 15 ms for a grace period.
  */
-export function enterCgroups(program: Program, cgroups: Cgroups): void {
-  if (cgroups.kind !== 'v1') return;
-  for (const { name, directory } of cgroups.groups)
-    writeWithin(program, { at: program.use(directory), path: 'tasks', step: `enter cgroup ${name}` }, '0');
+function enterCgroups(program: Program, { groups }: Extract<Cgroups, { kind: 'v1' }>): void {
+  for (const { name, directory } of groups)
+    writeWithin(program.during(`enter cgroup ${name}`), { at: program.use(directory), path: 'tasks' }, '0');
 }
 
 /** First process: namespaces that are joined, the user namespace last, then a time namespace of its own for the second. */
 export function enterNamespaces(context: Context): void {
   const { program, host } = context;
-  for (const { bit, descriptor } of host.joined)
-    program.call(nr.SYS_setns, [program.use(descriptor), bit], { step: 'join a namespace of the other container' });
+  const setns = (descriptor: number, bit: number, step: string) =>
+    program.call(nr.SYS_setns, [program.use(descriptor), bit], { step });
+  for (const { bit, descriptor } of host.joined) setns(descriptor, bit, 'join a namespace of the other container');
   if (host.userNamespace !== undefined) {
-    program.call(nr.SYS_setns, [program.use(host.userNamespace), sched.CLONE_NEWUSER], {
-      step: 'join the user namespace',
-    });
+    setns(host.userNamespace, sched.CLONE_NEWUSER, 'join the user namespace');
     becomeRoot(program, host.machine.rootless);
   }
   if (isNew(context, sched.CLONE_NEWTIME))
@@ -56,25 +62,27 @@ export function enterNamespaces(context: Context): void {
 /** Root of the user namespace that was just joined, and of nothing else. Where setgroups(2) is denied (rootless) there are no groups to give up. */
 export function becomeRoot(program: Program, rootless: boolean): void {
   if (!rootless) program.call(nr.SYS_setgroups, [0, 0], { step: 'give up groups' });
-  program.call(nr.SYS_setresgid, [0, 0, 0], { step: 'become root of the user namespace' });
-  program.call(nr.SYS_setresuid, [0, 0, 0], { step: 'become root of the user namespace' });
+  const becoming = program.during('become root of the user namespace');
+  becoming.call(nr.SYS_setresgid, [0, 0, 0]);
+  becoming.call(nr.SYS_setresuid, [0, 0, 0]);
 }
 
 type Clone = {
   readonly flags: number;
   /** Descriptors that only the first process needs. */
-  readonly close: Iterable<number>;
+  readonly close: readonly number[];
 };
 
 /** Clones the second process, which goes on with the next record; the first reports its pid and ends. */
 export function cloneProcess(program: Program, { flags, close: unneeded }: Clone): void {
   const report = program.data(u32(0, 0, 0, 0));
-  const pidAt = within(report, 4);
   const all = (flags | sched.CLONE_PARENT | sched.CLONE_PARENT_SETTID) >>> 0;
-  const args = program.data(u64(all, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), [[24, pidAt]]);
+  const args = new Uint8Array(sched.CLONE_ARGS_SIZE_VER2);
+  args.set(u64(all));
   const child = newLabel();
-  closeAll(program, unneeded);
-  program.call(nr.SYS_clone3, [args, sched.CLONE_ARGS_SIZE_VER2], { step: 'clone the process', on: [0, child] });
+  close(program, ...unneeded);
+  const cloning = program.during('clone the process');
+  cloning.call(nr.SYS_clone3, [program.data(args, [[24, within(report, 4)]]), args.length], { on: [0, child] });
   program.call(nr.SYS_write, [program.status, report, REPORT_BYTES], { step: 'report the pid' });
   program.call(nr.SYS_exit_group, [0]);
   program.here(child);
@@ -93,11 +101,12 @@ export function lowerNames(context: Context): void {
   if (hostname !== '') program.call(nr.SYS_sethostname, [hostname, hostname.length], { step: 'set the host name' });
   if (domainname !== '')
     program.call(nr.SYS_setdomainname, [domainname, domainname.length], { step: 'set the domain name' });
-  if (!isNew(context, CLONE_NEWNET)) return;
+  if (!isNew(context, sched.CLONE_NEWNET)) return;
   const request = new Uint8Array(IFREQ_BYTES);
   request.set([0x6c, 0x6f]); // "lo"
   request[IFNAMSIZ] = IFF_UP | IFF_RUNNING;
-  const socket = program.call(nr.SYS_socket, [AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0], { step: 'bring up lo' });
-  program.call(nr.SYS_ioctl, [socket, SIOCSIFFLAGS, program.data(request)], { step: 'bring up lo' });
-  close(program, socket);
+  const raising = program.during('bring up lo');
+  const socket = raising.call(nr.SYS_socket, [AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0]);
+  raising.call(nr.SYS_ioctl, [socket, SIOCSIFFLAGS, program.data(request)]);
+  close(raising, socket);
 }

@@ -24,7 +24,7 @@ export type Record = {
   /** Jumps when the result is that number. */
   readonly on: readonly [result: number, to: Label] | undefined;
 };
-export type RecordOptions = { step?: string; ignore?: boolean; on?: readonly [number, Label] };
+export type RecordOptions = Partial<Pick<Record, 'step' | 'ignore' | 'on'>>;
 
 /** No system call: the result is the sum of the first two arguments. With `on` it compares and jumps. */
 export const ADD = -1;
@@ -46,12 +46,16 @@ export type Program = {
   readonly pointers: readonly (readonly [at: number, target: Data | Slot])[];
   /** The helper's descriptors that the process starts with. */
   readonly descriptors: ReadonlySet<number>;
+  /** What the next records are for, in the words that a user reads when one fails. */
+  readonly step: string;
+  /** The same program during another step. */
+  readonly during: (step: string) => Program;
   /** Appends a record; strings become the addresses of their bytes. */
   readonly call: (number: number, args: readonly Argument[], options?: RecordOptions) => Result;
   /** Appends a jump that is always taken. */
   readonly jump: (to: Label) => void;
   /** Appends an end with that failure, -errno. */
-  readonly fail: (errno: number, step: string) => void;
+  readonly fail: (errno: number, why: string) => void;
   readonly data: (bytes: Uint8Array, pointers?: readonly (readonly [number, Data | Slot])[]) => Data;
   readonly string: (text: string) => Data;
   /** A null-terminated array of the strings' addresses. */
@@ -87,37 +91,32 @@ export function createProgram(status: number): Program {
     known.set(text, made);
     return made;
   };
-  const call: Program['call'] = (number, args, { step = '', ignore = false, on } = {}) => {
-    const ready = args.map((arg) => (typeof arg === 'string' ? string(arg) : arg));
-    records.push({ number, args: ready, step, ignore, on });
-    return { kind: 'result', record: records.length };
+  const strings: Program['strings'] = (texts) => {
+    const pointed = texts.map((text, i): [number, Data] => [8 * i, string(text)]);
+    return data(new Uint8Array(8 * (texts.length + 1)), pointed);
   };
-  return {
-    status,
-    records,
-    chunks,
-    pointers,
-    descriptors,
-    scratch: { kind: 'header', offset: 16, length: 80 },
-    call,
-    data,
-    string,
-    jump: (to) => void call(ADD, [0, 0], { step: 'jump', on: [0, to] }),
-    fail: (errno, step) => void call(ADD, [-errno, 0], { step }),
-    strings: (texts) =>
-      data(
-        new Uint8Array(8 * (texts.length + 1)),
-        texts.map((text, i) => [8 * i, string(text)]),
-      ),
-    use(descriptor) {
-      descriptors.add(descriptor);
-      return descriptor;
-    },
-    here(label) {
-      label.record = records.length + 1;
-    },
+  const use: Program['use'] = (descriptor) => {
+    descriptors.add(descriptor);
+    return descriptor;
   };
+  const here: Program['here'] = (label) => {
+    label.record = records.length + 1;
+  };
+  const all = { status, records, chunks, pointers, descriptors, scratch, data, string, strings, use, here };
+  const during = (step: string): Program => {
+    const call: Program['call'] = (number, args, { step: own = step, ignore = false, on } = {}) => {
+      const ready = args.map((arg) => (typeof arg === 'string' ? string(arg) : arg));
+      records.push({ number, args: ready, step: own, ignore, on });
+      return { kind: 'result', record: records.length };
+    };
+    const jump: Program['jump'] = (to) => void call(ADD, [0, 0], { step: 'jump', on: [0, to] });
+    const fail: Program['fail'] = (errno, why) => void call(ADD, [-errno, 0], { step: why });
+    return { ...all, step, during, call, jump, fail };
+  };
+  return during('');
 }
+
+const scratch: Data = { kind: 'header', offset: 16, length: 80 };
 
 const encoder = new TextEncoder();
 

@@ -4,42 +4,41 @@
 import { O_CLOEXEC, O_NOCTTY, O_RDWR } from '../../proto/abi/fcntl.gen.ts';
 import { TIOCGPTPEER, TIOCSCTTY, TIOCSPTLCK, TIOCSWINSZ } from '../../proto/abi/ioctls.gen.ts';
 import { CMSGHDR_BYTES, MSGHDR_BYTES, SCM_RIGHTS, SOL_SOCKET } from '../../proto/abi/socket.gen.ts';
-import { SYS_dup3, SYS_ioctl, SYS_sendmsg } from '../../proto/abi/unistd.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import type { Stdio } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { close, openWithin } from './calls.ts';
 import type { StdioHost } from './host.ts';
 import { type Program, Refused, type Result, u32, u64 } from './program.ts';
 
+type Lowering = { readonly stdio: Stdio; readonly host: StdioHost; readonly devpts: Result | undefined };
+
 /** Puts the three descriptors in place. `devpts` is the instance to take a pty from; gives the slave, if it is one. */
-export function lowerStdio(
-  program: Program,
-  { stdio, host, devpts }: { stdio: Stdio; host: StdioHost; devpts: Result | undefined },
-): Result | undefined {
+export function lowerStdio(program: Program, { stdio, host, devpts }: Lowering): Result | undefined {
   if (host.kind === 'pipes') {
+    const setting = program.during('set standard input and output');
     for (const [i, descriptor] of host.descriptors.entries())
-      program.call(SYS_dup3, [program.use(descriptor), i, 0], { step: 'set standard input and output' });
+      setting.call(nr.SYS_dup3, [program.use(descriptor), i, 0]);
     return undefined;
   }
   if (devpts === undefined) throw new Refused('stdio.tty', 'needs a mount of /dev/pts');
-  const step = 'make a terminal';
-  const opened = openWithin(program, { at: devpts, path: 'ptmx', flags: O_RDWR | O_NOCTTY, step });
+  const making = program.during('make a terminal');
+  const opened = openWithin(making, { at: devpts, path: 'ptmx', flags: O_RDWR | O_NOCTTY });
   const master = freeDescriptor(program);
-  program.call(SYS_dup3, [opened, master, O_CLOEXEC], { step });
+  making.call(nr.SYS_dup3, [opened, master, O_CLOEXEC]);
   close(program, opened);
-  program.call(SYS_ioctl, [master, TIOCSPTLCK, program.data(u32(0))], { step });
-  const slave = program.call(SYS_ioctl, [master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC], { step });
+  making.call(nr.SYS_ioctl, [master, TIOCSPTLCK, program.data(u32(0))]);
+  const slave = making.call(nr.SYS_ioctl, [master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC]);
   const size = program.data(new Uint8Array(new Uint16Array([stdio.rows, stdio.columns, 0, 0]).buffer));
-  if (stdio.rows > 0 || stdio.columns > 0)
-    program.call(SYS_ioctl, [master, TIOCSWINSZ, size], { step: "set the terminal's size" });
-  send(program, program.use(host.socket), master);
+  if (stdio.rows > 0 || stdio.columns > 0) making.call(nr.SYS_ioctl, [master, TIOCSWINSZ, size]);
+  send(program.during('pass the terminal on'), program.use(host.socket), master);
   close(program, master);
-  for (const i of [0, 1, 2]) program.call(SYS_dup3, [slave, i, 0], { step });
+  for (const i of [0, 1, 2]) making.call(nr.SYS_dup3, [slave, i, 0]);
   return slave;
 }
 
 /** The session's leader takes standard input as its controlling terminal. */
 export function controlTerminal(program: Program): void {
-  program.call(SYS_ioctl, [0, TIOCSCTTY, 0], { step: 'take the terminal' });
+  program.call(nr.SYS_ioctl, [0, TIOCSCTTY, 0], { step: 'take the terminal' });
 }
 
 /**
@@ -60,9 +59,6 @@ function send(program: Program, socket: number, descriptor: number): void {
   control.set(u32(SOL_SOCKET, SCM_RIGHTS, descriptor), 8);
   const message = new Uint8Array(MSGHDR_BYTES);
   message.set(u64(0, 0, 0, 1, 0, control.length));
-  const header = program.data(message, [
-    [16, vector],
-    [32, program.data(control)],
-  ]);
-  program.call(SYS_sendmsg, [socket, header, 0], { step: 'pass the terminal on' });
+  const parts = [[16, vector] as const, [32, program.data(control)] as const];
+  program.call(nr.SYS_sendmsg, [socket, program.data(message, parts), 0]);
 }

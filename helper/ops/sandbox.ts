@@ -2,15 +2,15 @@
 // user namespace over uids that belong to no one, a root of read-only system libraries and its own code, no network, the filter and its limits, no
 // capability but those named (for layers: what unpacking needs in that user namespace).
 import { closeSync, existsSync } from 'node:fs';
-import { AT_FDCWD, F_DUPFD_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
-import { MNT_DETACH, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.gen.ts';
+import { F_DUPFD_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
+import { MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.gen.ts';
 import * as sched from '../../proto/abi/sched.gen.ts';
 import { S_IFREG } from '../../proto/abi/stat.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
 import { type Resource, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { runProgram } from '../launch/run.ts';
-import { attach, attachAt, cloneMount, newFilesystem, openWithin, setAttributes } from '../lower/calls.ts';
+import * as calls from '../lower/calls.ts';
 import { lowerExecute } from '../lower/execute.ts';
 import type { Machine } from '../lower/host.ts';
 import { becomeUser, lowerHardening, settleLimits } from '../lower/identity.ts';
@@ -62,33 +62,30 @@ function lowerSandbox(machine: Machine, sandboxed: Sandboxed, status: number): P
   const program = createProgram(status);
   lowerUndumpable(program);
   leaveKeyring(program);
-  const step = 'make the root of the sandbox';
+  const making = program.during('make the root of the sandbox');
   const attributes = READ_ONLY & ~MOUNT_ATTR_RDONLY;
   const size = [['mode', '755'] as const, ['size', '64k'] as const];
-  const root = newFilesystem(program, { type: 'tmpfs', settings: size, attributes, step });
-  program.call(nr.SYS_mkdirat, [root, 'usr', 0o755], { step });
+  const root = calls.newFilesystem(making, { type: 'tmpfs', settings: size, attributes });
+  making.call(nr.SYS_mkdirat, [root, 'usr', 0o755]);
   const libraries = LIBRARIES.filter((path) => existsSync(`/${path}`)).map((path) => [path, `/${path}`] as const);
   const shown = [...libraries, ['berth', sandboxed.directory] as const, ['node', process.execPath] as const];
   const clones = shown.map(([path, from]) => {
-    if (path === 'node') program.call(nr.SYS_mknodat, [root, path, S_IFREG | 0o444, 0], { step });
-    else program.call(nr.SYS_mkdirat, [root, path, 0o755], { step });
-    const clone = cloneMount(program, { at: AT_FDCWD, path: from, step });
-    setAttributes(program, clone, { set: READ_ONLY, step });
+    if (path === 'node') making.call(nr.SYS_mknodat, [root, path, S_IFREG | 0o444, 0]);
+    else making.call(nr.SYS_mkdirat, [root, path, 0o755]);
+    const clone = calls.cloneMount(making, { path: from });
+    calls.setAttributes(making, clone, { set: READ_ONLY });
     return [path, clone] as const;
   });
-  program.call(nr.SYS_setns, [program.use(machine.seedNamespace), sched.CLONE_NEWNS], { step });
+  making.call(nr.SYS_setns, [program.use(machine.seedNamespace), sched.CLONE_NEWNS]);
   if (userNamespace !== undefined) {
-    program.call(nr.SYS_setns, [program.use(userNamespace), sched.CLONE_NEWUSER], { step });
+    making.call(nr.SYS_setns, [program.use(userNamespace), sched.CLONE_NEWUSER]);
     becomeRoot(program, false);
   }
   for (const fd of descriptors) program.use(fd);
   cloneProcess(program, { flags: FLAGS, close: [] });
-  attachAt(program, root, { path: '/root', step });
-  for (const [path, clone] of clones)
-    attach(program, clone, { target: openWithin(program, { at: root, path, step }), step });
-  program.call(nr.SYS_fchdir, [root], { step });
-  program.call(nr.SYS_pivot_root, ['.', '.'], { step });
-  program.call(nr.SYS_umount2, ['.', MNT_DETACH], { step });
+  calls.attachAt(making, root, '/root');
+  for (const [path, clone] of clones) calls.attach(making, clone, calls.openWithin(making, { at: root, path }));
+  calls.enterRoot(making, root);
   const user = processOf(sandboxed);
   settleLimits(program, user);
   placeDescriptors(program, descriptors);
@@ -117,9 +114,7 @@ function processOf({ script, args, env = [], id, capabilities: caps, limits }: S
 
 /** After settleLimits every descriptor closes on execution but those put in place here. */
 function placeDescriptors(program: Program, descriptors: readonly number[]): void {
-  const step = 'pass the descriptors on';
-  const above = descriptors.map((fd) =>
-    program.call(nr.SYS_fcntl, [program.use(fd), F_DUPFD_CLOEXEC, ABOVE], { step }),
-  );
-  for (const [i, fd] of above.entries()) program.call(nr.SYS_dup3, [fd, i, 0], { step });
+  const passing = program.during('pass the descriptors on');
+  const above = descriptors.map((fd) => passing.call(nr.SYS_fcntl, [program.use(fd), F_DUPFD_CLOEXEC, ABOVE]));
+  for (const [i, fd] of above.entries()) passing.call(nr.SYS_dup3, [fd, i, 0]);
 }

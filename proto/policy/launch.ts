@@ -5,7 +5,7 @@ import { judgeFile } from './bind.ts';
 import * as forms from './form.ts';
 import { any, below, both, type Form, must, path, range } from './form.ts';
 import { DEVICE, LIMITS } from './limits.ts';
-import { SYSCTLS } from './lists.ts';
+import { MOUNTS_MAX, SYSCTLS } from './lists.ts';
 import { capabilityNames, HARDENING, PROCESS, STDIO } from './process.ts';
 import * as rules from './rules.ts';
 
@@ -81,7 +81,10 @@ const MOUNT = message<plan.Mount>({
 });
 const judgeMount: rules.Ceiling<plan.Mount> = ({ source, readOnly }, ask) =>
   source?.$case === 'bind' && judgeFile(below(ask, 'bind', 'descriptor'), source.value.descriptor, !readOnly);
-const MOUNTS = list<plan.Mount>([MOUNT[0], both(judgeMount, MOUNT[1])], { most: 256, once: (mount) => mount.target });
+const MOUNTS = list<plan.Mount>([MOUNT[0], both(judgeMount, MOUNT[1])], {
+  most: MOUNTS_MAX,
+  once: (mount) => mount.target,
+});
 const parentsFirst: Form<readonly plan.Mount[]> = (all, at) => {
   for (const [i, later] of all.entries()) {
     const covers = all.slice(0, i).some((earlier) => earlier.target.startsWith(`${later.target}/`));

@@ -12,6 +12,9 @@ export const MASKABLE: ReadonlyMap<string, 'file' | 'directory'> = new Map([
   ),
 ]);
 
+/** Mounts of one container. */
+export const MOUNTS_MAX = 256;
+
 export const READ_ONLY_ABLE: ReadonlySet<string> = new Set(
   words('/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger'),
 );

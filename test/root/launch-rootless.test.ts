@@ -13,7 +13,7 @@ type Ended = {
   readonly status: number;
   readonly output: string;
 };
-let results: { plain: Ended; hostNetwork: Ended; hostIpc: string; init: Ended };
+let results: { plain: Ended; hostNetwork: Ended; hostIpc: string; init: Ended; locks: Ended };
 
 suite('a rootless launch', [userNamespaces, busybox], () => {
   const directory = mkdtempSync(join(tmpdir(), 'berth-rootless-'));
@@ -65,6 +65,15 @@ suite('a rootless launch', [userNamespaces, busybox], () => {
 
   test('says what it cannot show of the host', () => {
     expect(results.hostIpc).toBe('without root it needs a namespace of its own');
+  });
+
+  test('lets no root that may mount write to what is read-only', () => {
+    expect(results.locks.outcome.failure?.detail).toBeUndefined();
+    expect(results.locks.output.trim().split('\n')).toEqual([
+      expect.stringMatching(/dst.x: Read-only/),
+      expect.stringMatching(/x: Read-only/),
+      'mounted',
+    ]);
   });
 
   test('has an init too', () => {

@@ -87,6 +87,15 @@ const bind = (descriptor: number, target: string, more = {}): CheckedMount => ({
   noExec: false,
 });
 
+const CGROUP: CheckedMount = {
+  source: { $case: 'kernel', value: { filesystem: KernelFilesystem.KERNEL_FILESYSTEM_CGROUP } },
+  target: '/sys/fs/cgroup',
+  readOnly: true,
+  noSuid: true,
+  noDev: true,
+  noExec: true,
+};
+
 suite('a container', [root, busybox], () => {
   test("has its own of everything, Docker's capabilities and a filter, and none of the launcher", async () => {
     const { lines } = await run(
@@ -347,7 +356,7 @@ suite('a container', [root, busybox], () => {
 
   test("has the host's namespaces where the plan makes none", async () => {
     const { lines } = await run(
-      'readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; readlink /proc/self/ns/uts; ls /proc | grep -c "^[0-9]"; ls /sys/class/net | wc -l',
+      'readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; readlink /proc/self/ns/uts; ls /proc 2>/dev/null | grep -c "^[0-9]"; ls /sys/class/net | wc -l',
       {
         namespaces: without(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWPID | CLONE_NEWCGROUP),
         hostname: '',
@@ -406,17 +415,7 @@ suite('a container', [root, busybox], () => {
       const { lines } = await run(
         'cat /proc/self/cgroup | grep -E ":(pids|cpu):"; ls /sys/fs/cgroup; cat /sys/fs/cgroup/pids/pids.current; (echo 1 >/sys/fs/cgroup/pids/pids.max) 2>&1; touch /sys/fs/cgroup/x 2>&1',
         {
-          mounts: [
-            ...DEFAULT_MOUNTS,
-            {
-              source: { $case: 'kernel', value: { filesystem: KernelFilesystem.KERNEL_FILESYSTEM_CGROUP } },
-              target: '/sys/fs/cgroup',
-              readOnly: true,
-              noSuid: true,
-              noDev: true,
-              noExec: true,
-            },
-          ],
+          mounts: [...DEFAULT_MOUNTS, CGROUP],
         },
         { host: { cgroups: { kind: 'v1', groups } } },
       );
@@ -441,9 +440,19 @@ suite('a container', [root, busybox], () => {
     const path = `${parent}/berth-test-${process.pid}`;
     mkdirSync(path);
     const directory = lab.open(`${path}/`);
-    const { outcome } = await launch(lab, planOf({ run: ['/bin/sleep', '60'] }), {
-      host: { cgroups: { kind: 'v2', directory } },
-    });
+    const cgroups = { kind: 'v2' as const, directory };
+    const { lines } = await run(
+      'cat /sys/fs/cgroup/cgroup.procs; (mkdir /sys/fs/cgroup/x) 2>&1; cut -d" " -f4,5 /proc/self/mountinfo | grep cgroup',
+      { mounts: [...DEFAULT_MOUNTS, CGROUP] },
+      { host: { cgroups } },
+    );
+    expect(lines).toEqual([
+      '1',
+      expect.stringMatching(/^\d+$/),
+      expect.stringMatching(/Read-only/),
+      '/ /sys/fs/cgroup',
+    ]);
+    const { outcome } = await launch(lab, planOf({ run: ['/bin/sleep', '60'] }), { host: { cgroups } });
     if (outcome.kind === 'failed') throw new Error(outcome.failure.detail);
     expect(readFileSync(`${path}/cgroup.procs`, 'utf8').trim()).toBe(String(outcome.pid));
     pidfdSendSignal(outcome.pidfd, 9);

@@ -19,7 +19,7 @@ import {
   CLONE_NEWUTS,
 } from '../../../proto/abi/sched.gen.ts';
 import * as nr from '../../../proto/abi/unistd.gen.ts';
-import { KernelFilesystem, Propagation, Seccomp } from '../../../proto/gen/berth/helper/v1/plan.ts';
+import { GeneratedName, KernelFilesystem, Propagation, Seccomp } from '../../../proto/gen/berth/helper/v1/plan.ts';
 import { DEFAULT_MOUNTS, NEW_NAMESPACES, planOf, processOf } from '../../kit/launcher.ts';
 
 const machine = {
@@ -61,11 +61,25 @@ const bind: CheckedMount = {
   noDev: true,
   noExec: false,
 };
+const shared: CheckedMount = {
+  ...bind,
+  source: {
+    $case: 'bind',
+    value: { descriptor: 1, recursive: true, file: false, propagation: Propagation.PROPAGATION_SHARED },
+  },
+  target: '/shared',
+};
 const cgroup: CheckedMount = {
   ...bind,
   source: { $case: 'kernel', value: { filesystem: KernelFilesystem.KERNEL_FILESYSTEM_CGROUP } },
   target: '/sys/fs/cgroup',
 };
+const hosts: CheckedMount = {
+  ...bind,
+  source: { $case: 'file', value: { name: GeneratedName.GENERATED_NAME_HOSTS, content: Buffer.from('') } },
+  target: '/etc/hosts',
+};
+const READ_ONLY = { source: { $case: 'image', value: { layers: [] } }, readOnly: true } as const;
 const full = planOf({
   mounts: [...DEFAULT_MOUNTS, cgroup, bind],
   process: processOf(['sh'], {
@@ -131,6 +145,16 @@ const CASES: [string, CheckedLaunch, Partial<LaunchHost>][] = [
       cgroups: { kind: 'none' },
       root: { kind: 'unpacked', directory: 28, names: ['1'] },
     },
+  ],
+  [
+    'a read-only root, a file, a shared bind',
+    { ...full, mounts: [...full.mounts, shared, hosts], root: READ_ONLY },
+    {},
+  ],
+  [
+    'a shared bind without a user namespace',
+    planOf({ namespaces: without(CLONE_NEWUSER), mounts: [...full.mounts, shared] }),
+    { userNamespace: undefined, firstId: 0 },
   ],
   ['no new privileges', planOf({ process: processOf(['sh'], { noNewPrivileges: true }) }), {}],
 ];
@@ -333,6 +357,15 @@ test('checkProgram() sees calls aimed at something else', () => {
     aim(
       (record) => record.number === nr.SYS_mkdirat && inside(record),
       ([, name, mode]) => [22, name ?? 0, mode ?? 0],
+    ),
+  ).toBe(false);
+  // Whatever the first process has made is unlocked where it is: it must come through the seed.
+  const carried = { kind: 'result', record: 5 } as const;
+  expect(aim(number(nr.SYS_move_mount), ([, ...rest]) => [carried, ...rest])).toBe(false);
+  expect(
+    aim(
+      (record) => record.number === nr.SYS_open_tree && record.args[0] === AT_FDCWD && inside(record),
+      ([, , flags]) => [AT_FDCWD, path('/d1/x'), flags ?? 0],
     ),
   ).toBe(false);
   expect(aim(number(nr.SYS_open_tree), ([at, , flags]) => [at ?? 0, path('etc'), flags ?? 0])).toBe(false);

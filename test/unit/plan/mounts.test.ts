@@ -101,6 +101,9 @@ describe('planMounts()', () => {
     } as Facts['root'];
     expect(launch({}, { root }).reasons).toContainEqual(expect.objectContaining({ about: 'volume /data' }));
     expect(launch({ Binds: ['/a:/x:Z'] }).warnings).toEqual(['SELinux labels (z, Z) of binds have no effect here']);
+    expect(launch({ Binds: ['/a:/x:rshared'] }).warnings).toEqual([expect.stringContaining('a shared bind')]);
+    expect(launch({ Binds: ['/a:/x:rshared'], UsernsMode: 'host' }).warnings).toEqual([]);
+    expect(launch({ Binds: ['/a:/x:rslave'] }).warnings).toEqual([]);
     expect(launch({ IpcMode: 'host' }).warnings).toEqual([expect.stringContaining("/dev/shm is the container's own")]);
   });
 });
