@@ -9,14 +9,12 @@ import { RLIMIT_NAMES } from '../../proto/abi/resource.gen.ts';
 import { SECCOMP_FILTER_FLAG_SPEC_ALLOW, SECCOMP_SET_MODE_FILTER } from '../../proto/abi/seccomp.gen.ts';
 import { SIG_SETMASK, SIGPIPE, SIGSET_BYTES, SIGXFSZ } from '../../proto/abi/signal.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
-import type { Arch } from './encode.ts';
 import { type Capabilities, Resource, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { close, directoryFlags, openInRoot, openOurs, writeText } from './calls.ts';
 import type { Machine } from './host.ts';
 import { type Program, u32, u64 } from './program.ts';
-import { compileSeccomp } from './seccomp.ts';
-import { DEFAULT_RULES } from './seccomp-default.gen.ts';
+import { FILTERS } from './seccomp.gen.ts';
 
 /** Descriptors the program itself may need; a lower limit is set by the second process alone, which needs no right for that. */
 const NOFILE_LEAST = 1024n;
@@ -103,14 +101,13 @@ export function setCapabilities(program: Program, capabilities: Capabilities, mo
   program.call(nr.SYS_capset, [header, program.data(u32(...words))], { step: 'set capabilities' });
 }
 
-// Compiling takes longer than all the rest of a lowering, and there are few different sets of capabilities.
-const filters = new Map<string, Uint8Array>();
-const FILTERS_MAX = 64;
-
-function filterFor(arch: Arch, bounding: bigint): Uint8Array {
-  const key = `${arch} ${bounding}`;
-  const filter = filters.get(key) ?? compileSeccomp(DEFAULT_RULES, arch, bounding);
-  if (filters.size >= FILTERS_MAX) filters.clear();
-  filters.set(key, filter);
-  return filter;
+/** The filter as an array of struct sock_filter, 8 bytes each. */
+export function filterFor(arch: Machine['arch'], bounding: bigint): Uint8Array {
+  const view = new DataView(new ArrayBuffer(8 * FILTERS[arch].length));
+  for (const [i, [code, yes, no, k, capability]] of FILTERS[arch].entries()) {
+    const held = capability !== undefined && ((bounding >> BigInt(capability)) & 1n) === 1n;
+    view.setUint32(8 * i, code | (yes << 16) | (no << 24), true);
+    view.setUint32(8 * i + 4, held ? 0 : k, true);
+  }
+  return new Uint8Array(view.buffer);
 }

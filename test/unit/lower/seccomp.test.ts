@@ -1,11 +1,12 @@
-// The seccomp compiler's verdicts: chosen cases, and libseccomp as the oracle for every call, with boundary arguments, on both architectures.
+// The verdicts of the helper's filter: chosen cases, and libseccomp as the oracle for every call, with boundary arguments, on both architectures.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { DEFAULT_RULES } from '../../../helper/lower/seccomp-default.gen.ts';
-import { compileSeccomp, type SeccompMachine, type SeccompRule } from '../../../helper/lower/seccomp.ts';
+import { compileSeccomp, printFilters, type SeccompMachine, type SeccompRule } from '../../../.ci/seccomp-filter.ts';
+import { DEFAULT_RULES } from '../../../.ci/seccomp-rules.gen.ts';
+import { filterFor } from '../../../helper/lower/identity.ts';
 import { runFilter } from '../../kit/bpf.ts';
 import { suite, tool } from '../../kit/need.ts';
 
@@ -19,9 +20,14 @@ const SYS_ADMIN = 1n << 21n;
 const ORACLE_KNOWS = 450;
 
 const verdict = (machine: SeccompMachine, caps: bigint, number: number, ...args: bigint[]): number =>
-  runFilter(compileSeccomp(DEFAULT_RULES, machine, caps), { number, arch: ARCH[machine], args });
+  runFilter(filterFor(machine, caps), { number, arch: ARCH[machine], args });
 
-describe('compileSeccomp()', () => {
+test("the helper's filters are what the compiler makes of Docker's profile", () => {
+  const file = new URL('../../../helper/lower/seccomp.gen.ts', import.meta.url);
+  expect(printFilters()).toBe(readFileSync(file, 'utf8'));
+});
+
+describe('filterFor()', () => {
   test.each([
     ['read is allowed', 0, [], DOCKER_CAPS, ALLOW],
     ['mount needs SYS_ADMIN', 165, [], DOCKER_CAPS, ERRNO | 1],
@@ -43,14 +49,24 @@ describe('compileSeccomp()', () => {
   });
 
   test('the i386 entry kills', () => {
-    expect(
-      runFilter(compileSeccomp(DEFAULT_RULES, 'x64', DOCKER_CAPS), { number: 1, arch: 0x40000003, args: [] }),
-    ).toBe(KILL);
+    expect(runFilter(filterFor('x64', DOCKER_CAPS), { number: 1, arch: 0x40000003, args: [] })).toBe(KILL);
   });
 
   test('is a tree: few instructions are run for any call', () => {
-    const filter = compileSeccomp(DEFAULT_RULES, 'x64', DOCKER_CAPS);
-    expect(filter.length / 8).toBeLessThan(250);
+    for (const arch of ['x64', 'arm64'] as const) expect(filterFor(arch, DOCKER_CAPS).length / 8).toBeLessThan(300);
+  });
+});
+
+describe('compileSeccomp()', () => {
+  test('refuses what Docker does not have: a capability beside conditions, "unless" without "needs"', () => {
+    const rule = { x64: [7], arm64: [], errno: 0, needs: undefined, unless: undefined, args: [] };
+    const condition = { index: 0, op: 'EQ' as const, value: 0n, two: 0n };
+    for (const one of [
+      { ...rule, needs: 21, args: [condition] },
+      { ...rule, needs: 21, errno: 38 },
+      { ...rule, unless: 21 },
+    ])
+      expect(() => compileSeccomp([one], 'x64')).toThrow('Docker does not have');
   });
 
   test.each(['EQ', 'NE', 'LT', 'LE', 'GT', 'GE'] as const)('%s compares all 64 bits', (op) => {
@@ -64,20 +80,13 @@ describe('compileSeccomp()', () => {
       GE: (a: bigint, b: bigint) => a >= b,
     }[op];
     for (const value of edges) {
-      const filter = compileSeccomp(
-        [
-          {
-            x64: [7],
-            arm64: [],
-            errno: 0,
-            needs: undefined,
-            unless: undefined,
-            args: [{ index: 2, op, value, two: 0n }],
-          },
-        ],
-        'x64',
-        0n,
-      );
+      const rule = { x64: [7], arm64: [], errno: 0, needs: undefined, unless: undefined };
+      const rows = compileSeccomp([{ ...rule, args: [{ index: 2, op, value, two: 0n }] }], 'x64');
+      const filter = Buffer.alloc(8 * rows.length);
+      for (const [i, [code, yes, no, k]] of rows.entries()) {
+        filter.writeUInt32LE(code | (yes << 16) | (no << 24), 8 * i);
+        filter.writeUInt32LE(k, 8 * i + 4);
+      }
       for (const arg of edges)
         expect(runFilter(filter, { number: 7, arch: ARCH.x64, args: [0n, 0n, arg] }), `${arg} ${op} ${value}`).toBe(
           holds(arg, value) ? ALLOW : ERRNO | 1,
@@ -85,6 +94,12 @@ describe('compileSeccomp()', () => {
     }
   });
 });
+
+/** Every capability that some rule needs, in four sets: any two are apart in one of them. */
+const NEEDED = [...new Set(DEFAULT_RULES.flatMap(({ needs }) => needs ?? []))];
+const SOME = [0, 1, 2, 3].map((bit) =>
+  NEEDED.filter((_, i) => ((i >> bit) & 1) === 1).reduce((set, one) => set | (1n << BigInt(one)), 0n),
+);
 
 /** Boundary values of every condition on a call, for every argument it looks at. */
 function callsFor(number: number, machine: SeccompMachine): bigint[][] {
@@ -163,6 +178,7 @@ suite(
       ['x64', 0n],
       ['arm64', DOCKER_CAPS],
       ['arm64', (1n << 41n) - 1n],
+      ...SOME.map((capabilities) => ['x64', capabilities] as const),
     ] as const)('%s with capabilities %s: no verdict differs', (machine, caps) => {
       const has = (capability: number | undefined): boolean =>
         capability !== undefined && ((caps >> BigInt(capability)) & 1n) === 1n;
@@ -177,7 +193,7 @@ suite(
         writeFileSync(join(folder, 'oracle.c'), oracleSource(wanted, machine, callNames(machine)));
         execFileSync('cc', ['-w', '-o', join(folder, 'oracle'), join(folder, 'oracle.c'), '-lseccomp']);
         const theirs = execFileSync(join(folder, 'oracle'));
-        const ours = compileSeccomp(DEFAULT_RULES, machine, caps);
+        const ours = filterFor(machine, caps);
         let asked = 0;
         const differs: string[] = [];
         for (let number = 0; number <= ORACLE_KNOWS; number++)
