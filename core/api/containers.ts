@@ -29,8 +29,17 @@ function stopping(call: Call): { timeoutS: number | undefined; signal: string | 
 
 /** `POST /containers/NAME/kill?signal=SIG`. */
 export async function killContainer(call: Call): Promise<Answer> {
-  await call.engine.containers.kill(call.name, call.query.get('signal') || 'SIGKILL');
-  return EMPTY;
+  try {
+    await call.engine.containers.kill(call.name, call.query.get('signal') || 'SIGKILL');
+    return EMPTY;
+  } catch (error) {
+    if (!(error instanceof BerthError)) throw error;
+    const more = error.hint === undefined ? {} : { hint: error.hint };
+    throw new BerthError(error.code, `cannot kill container: ${call.name}: ${error.message}`, {
+      cause: error,
+      ...more,
+    });
+  }
 }
 
 /** `POST /containers/NAME/pause`. */

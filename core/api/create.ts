@@ -7,7 +7,11 @@ import type { Answer, Call } from './call.ts';
 /** `POST /containers/create?name=NAME`. */
 export async function createContainer(call: Call): Promise<Answer> {
   const body = await readCreate(call);
-  const { id, warnings } = await call.engine.containers.create(body, call.query.get('name') || undefined);
+  const { id, warnings } = await call.engine.containers.create(
+    body,
+    call.query.get('name') || undefined,
+    call.query.get('platform') || undefined,
+  );
   return { kind: 'json', status: 201, value: { Id: id, Warnings: warnings } };
 }
 

@@ -92,6 +92,10 @@ function readWords(found: Found, session: Streams): Given | Told {
   if (parsed.kind === 'bad') {
     return { text: `${parsed.why}\n\n${usageLine(command)}\n\nRun '${name} --help' for more information\n`, code: 125 };
   }
+  for (const { name: flag, deprecated } of command.flags) {
+    if (deprecated !== undefined && parsed.given.flags.has(flag))
+      session.stdout.write(`Flag --${flag} has been deprecated, ${deprecated}\n`);
+  }
   const why = wordsProblem(command, parsed.given);
   if (why === undefined) return parsed.given;
   const run = why.startsWith('requires at least') ? 'See' : 'Run';

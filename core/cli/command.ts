@@ -25,6 +25,8 @@ export type Flag = {
   /** The word beside the flag in `--help` where it is not the kind. */
   readonly shown?: string;
   readonly hidden?: true;
+  /** Said whenever it is given: `Flag --time has been deprecated, …`. */
+  readonly deprecated?: string;
 };
 
 /** What the user gave: every value of every flag, in order, and the words that are not flags. */

@@ -19,7 +19,10 @@ const CONTAINERS = { usage: '[OPTIONS] CONTAINER [CONTAINER...]', words: { min: 
 const STOPPING: readonly Flag[] = [
   flag('-s, --signal string', 'Signal to send to the container'),
   flag('-t, --timeout int', 'Seconds to wait before killing the container'),
-  flag('--time int', 'Seconds to wait before killing the container', { hidden: true }),
+  flag('--time int', 'Seconds to wait before killing the container', {
+    hidden: true,
+    deprecated: 'use --timeout instead',
+  }),
 ];
 
 /** A command by one word that is also one of `berth container`. */

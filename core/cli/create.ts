@@ -2,6 +2,8 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { Client, CreateAsk } from '../client/client.ts';
 import { ApiError } from '../client/error.ts';
+import { parsePlatform } from '../spec/platform.ts';
+import { readReference } from '../spec/reference.ts';
 import { type Given, isOn, listOf, textOf } from './command.ts';
 import { absolute, containerBody, pairs } from './container-body.ts';
 import { readEnvFile, resolveEnv } from './env-file.ts';
@@ -78,12 +80,28 @@ export async function makeContainer(session: Session, making: Making): Promise<s
   const cidfile = textOf(given, 'cidfile');
   if (cidfile !== undefined) openCidfile(cidfile);
   try {
+    checkNames(making);
     const id = await createPulling(session, making, policy);
     if (cidfile !== undefined) writeFileSync(cidfile, id);
     return id;
   } catch (error) {
     if (cidfile !== undefined) rmSync(cidfile, { force: true });
     throw error;
+  }
+}
+
+/** What need not be asked to be known as wrong: the image's name and the platform's. Throws CliError. */
+function checkNames({ given, body }: Making): void {
+  const image = body.Image ?? '';
+  const isId = /^(sha256:)?[0-9a-f]{64}$/.test(image);
+  const read = isId || body.Rootfs !== undefined ? undefined : readReference(image);
+  if (read?.kind === 'bad') throw new CliError(read.why);
+  const platform = textOf(given, 'platform') ?? '';
+  if (platform === '') return;
+  try {
+    parsePlatform(platform, { os: 'linux', architecture: 'amd64', variant: '' }); // whose architecture stands in for one left out does not matter here
+  } catch (error) {
+    throw new CliError(`error parsing specified platform: ${error instanceof Error ? error.message : error}`);
   }
 }
 
@@ -136,18 +154,22 @@ async function pull(session: Session, making: Making): Promise<void> {
 export function runFailure(error: unknown): CliError {
   if (error instanceof ApiError) return withHelp(daemonText(error), 'run', startCode(error));
   if (error instanceof CliError && error.code === 125) return error;
-  return withHelp(error instanceof Error ? error.message : String(error), 'run', 125);
+  const text = error instanceof Error ? error.message : String(error);
+  return withHelp(text, 'run', codeOfText(text));
 }
 
 function withHelp(text: string, verb: string, code: number): CliError {
   return new CliError(`berth: ${text}\n\nRun 'berth ${verb} --help' for more information`, code);
 }
 
-/** Berth's servers send a code; of others the sentence is all there is. Source: docker/cli 28.2, run.go, toStatusError. */
+/** Berth's servers send a code for these two; else the sentence decides, as in Docker. Source: docker/cli 28.2, run.go, toStatusError. */
 export function startCode(error: ApiError): number {
   if (error.code === 'program_not_found') return 127;
   if (error.code === 'not_executable') return 126;
-  if (error.code !== undefined) return 125;
-  if (/executable file not found|no such file or directory/.test(error.message)) return 127;
-  return /permission denied|is a directory/.test(error.message) ? 126 : 125;
+  return codeOfText(error.message);
+}
+
+function codeOfText(text: string): number {
+  if (/executable file not found|no such file or directory/.test(text)) return 127;
+  return /permission denied|is a directory/.test(text) ? 126 : 125;
 }

@@ -31,7 +31,7 @@ const HOST: HostFacts = {
   capabilities: 2n ** 64n - 1n,
   rootless: false,
   uidCountMax: 1_048_576,
-  ...{ hostname: 'host', cpus: '0-1023', mems: '0', rlimits: {}, hosts: '', resolvConf: '' },
+  ...{ hostname: 'host', memoryBytes: 2n ** 40n, cpus: '0-1023', mems: '0', rlimits: {}, hosts: '', resolvConf: '' },
   privilegedDevices: [],
 };
 

@@ -45,8 +45,10 @@ const BY_NAME: Readonly<Record<string, (text: string) => string | undefined>> = 
   label: (text) => (text === '' || text.startsWith('=') ? `invalid label '${text}': empty name` : undefined),
   'memory-swap': (text) => (text === '-1' ? undefined : checkSize(text)),
   mount: (text) => readMount(text).why,
-  sysctl: (text) => (/^[^=]+=/.test(text) ? undefined : `sysctl '${text}' is not allowed`),
+  sysctl: (text) => (SYSCTLS.test(text) ? undefined : `sysctl '${text}' is not allowed`),
 };
+
+const SYSCTLS = /^(kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)|(net|fs\.mqueue)\.[^=]*)=/;
 
 function checkSize(text: string): string | undefined {
   const read = readRamSize(text);
@@ -65,12 +67,17 @@ function checkWhole(text: string, range: { call: string; min: bigint; max: bigin
   return `strconv.${range.call}: parsing ${JSON.stringify(text)}: value out of range`;
 }
 
-/** Reads `--cpus`: processors with at most nine decimals, into 10^-9 processors. */
+/** Reads `--cpus`: processors (`1.5`, `3/2`, `15e-1`) as a whole number of 10^-9 processors. Source: Go math/big, Rat.SetString. */
 export function readNanoCpus(text: string): { nano: number; why?: string } {
-  if (!/^[+-]?(\d+\.?\d*|\.\d+)$/.test(text)) return { nano: 0, why: `failed to parse ${text} as a rational number` };
-  const decimals = (text.split('.')[1] ?? '').replace(/0+$/, '');
-  if (decimals.length > 9) return { nano: 0, why: 'value is too precise' };
-  return { nano: Math.round(Number(text) * 1e9) };
+  const match = /^([+-]?)(?:(\d+)\/(\d+)|(\d+\.?\d*|\.\d+)(?:[eE]([+-]?\d{1,3}))?)$/.exec(text);
+  const [, sign, above, below = '1', decimal = '', exponent = '0'] = match ?? [];
+  if (match === null || BigInt(below) === 0n) return { nano: 0, why: `failed to parse ${text} as a rational number` };
+  const [whole = '', fraction = ''] = decimal.split('.');
+  const shift = 9 + Number(exponent) - fraction.length;
+  const above9 = BigInt(above ?? `${whole}${fraction}`) * 10n ** BigInt(Math.max(0, above === undefined ? shift : 9));
+  const divisor = BigInt(below) * 10n ** BigInt(Math.max(0, above === undefined ? -shift : 0));
+  if (above9 % divisor !== 0n) return { nano: 0, why: 'value is too precise' };
+  return { nano: Number(above9 / divisor) * (sign === '-' ? -1 : 1) };
 }
 
 const ULIMITS = 'core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack'.split(

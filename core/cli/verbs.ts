@@ -3,6 +3,7 @@ import type { Client } from '../client/client.ts';
 import { ApiError } from '../client/error.ts';
 import { type Given, type Handler, isOn, textOf } from './command.ts';
 import { wholeOf } from './container-body.ts';
+import { CliError } from './error.ts';
 import { daemonText } from './failure.ts';
 import type { Session } from './session.ts';
 
@@ -54,7 +55,20 @@ function stopping(given: Given): { t: number | undefined; signal: string | undef
 }
 
 export const stop: Handler = named((client, given, name) => client.stopContainer(name, stopping(given)));
-export const restart: Handler = named((client, given, name) => client.restartContainer(name, stopping(given)));
+/** One after the other: a later one may join the namespaces of an earlier one. */
+export const restart: Handler = async (session, given) => {
+  const client = await session.client();
+  const failures: unknown[] = [];
+  for (const name of given.args) {
+    try {
+      await client.restartContainer(name, stopping(given));
+      session.stdout.write(`${name}\n`);
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  return tellFailures(session, failures);
+};
 export const kill: Handler = named((client, given, name) => client.killContainer(name, textOf(given, 'signal')));
 export const pause: Handler = named((client, _given, name) => client.pauseContainer(name));
 export const unpause: Handler = named((client, _given, name) => client.unpauseContainer(name));
@@ -77,9 +91,15 @@ export const wait: Handler = onEach(async (client, _given, name) => {
 
 /** `berth rename OLD NEW`. */
 export const rename: Handler = async (session, given) => {
-  const [old = '', name = ''] = given.args;
-  await (await session.client()).renameContainer(old, name);
-  return 0;
+  const [old = '', name = ''] = given.args.map((word) => word.trim());
+  if (old === '' || name === '') throw new CliError('Error: Neither old nor new names may be empty');
+  try {
+    await (await session.client()).renameContainer(old, name);
+    return 0;
+  } catch (error) {
+    tellFailures(session, [error]);
+    throw new CliError(`Error: failed to rename container named ${old}`);
+  }
 };
 
 /** `berth rmi`: prints what was untagged and deleted. */

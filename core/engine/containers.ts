@@ -18,7 +18,7 @@ import { kill, killAndWait, nextExit, notRunning, restart, setFrozen, stop } fro
 export function makeContainers(context: Context): Containers {
   const find = (ref: string): Container => findContainer(context, ref);
   return {
-    create: (body, name) => createContainer(context, body, name),
+    create: (body, name, platform) => createContainer(context, body, { name, platform }),
     start: async (ref) => {
       const container = find(ref);
       return inTurn(container, () => startNow(context, container));
@@ -89,7 +89,13 @@ async function rename(context: Context, container: Container, given: string): Pr
   const old = container.record.name;
   if (name === old)
     throw new BerthError('bad_parameter', 'Renaming a container with the same name as its current name');
-  checkName(context, name);
+  try {
+    checkName(context, name, `/${name}`);
+  } catch (error) {
+    throw error instanceof BerthError
+      ? new BerthError(error.code, `Error when allocating new name: ${error.message}`, { cause: error })
+      : error;
+  }
   save(context, container, { name });
   emit(context, container, { action: 'rename', more: { oldName: `/${old}` } });
 }

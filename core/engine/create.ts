@@ -5,6 +5,8 @@ import { BerthError } from '../base/errors.ts';
 import { type Plan, planContainer, wantedBinds } from '../plan/container.ts';
 import type { Facts, ImageFacts } from '../plan/facts.ts';
 import type { ContainerCreateBody } from '../spec/docker-api.ts';
+import { type ImageConfig, platformOf } from '../spec/oci.ts';
+import { parsePlatform, platformRank, platformText } from '../spec/platform.ts';
 import { findImage } from '../store/images.ts';
 import { openPath } from '../sys/fd.ts';
 import { closeAll, openBinds } from './binds.ts';
@@ -16,16 +18,17 @@ import type { Created } from './engine.ts';
 import { planConfig, readFacts } from './facts.ts';
 import { makeName, NAME } from './names.ts';
 import { logLimits } from './output.ts';
+import { HOST_PLATFORM } from './pull.ts';
 
 /** Throws image_not_found, name_in_use, bad_parameter, not_implemented. */
 export async function createContainer(
   context: Context,
   body: ContainerCreateBody,
-  name: string | undefined,
+  { name, platform }: { readonly name: string | undefined; readonly platform: string | undefined },
 ): Promise<Created> {
   const own = name?.replace(/^\//, '');
   if (own !== undefined) checkName(context, own);
-  const { plan, image, id } = await planNew(context, body);
+  const { plan, image, id } = await planNew(context, body, platform);
   const record: ContainerRecord = {
     version: 1,
     id,
@@ -52,12 +55,12 @@ export async function createContainer(
   return { id, warnings: plan.warnings };
 }
 
-/** Throws bad_parameter, name_in_use. Source of the text: moby daemon/names.go. */
-export function checkName(context: Context, name: string): void {
+/** Throws bad_parameter, name_in_use; `shown` is what was given. Source of the text: moby daemon/names.go. */
+export function checkName(context: Context, name: string, shown = name): void {
   if (!NAME.test(name))
     throw new BerthError(
       'bad_parameter',
-      `Invalid container name (${name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
+      `Invalid container name (${shown}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed`,
     );
   const holder = context.store.names.get(name);
   if (holder === undefined) return;
@@ -76,9 +79,9 @@ export type Planned = {
 };
 
 /** The plan of a container that is not there yet, as a start would make it but for the program, which is looked for then. Sources of binds were opened, and made where `-v` asks for it. */
-export async function planNew(context: Context, body: ContainerCreateBody): Promise<Planned> {
+export async function planNew(context: Context, body: ContainerCreateBody, platform?: string): Promise<Planned> {
   checkEngineFields(body);
-  const image = await imageOf(context, body);
+  const image = await imageOf(context, body, platform);
   const id = asContainerId(randomBytes(32).toString('hex'));
   if (id === undefined) throw new Error('a random id is no id');
   const rootFds = image === undefined ? [openRoot(body.Rootfs ?? '')] : [];
@@ -110,16 +113,33 @@ function openRoot(path: string): number {
   }
 }
 
-async function imageOf(context: Context, body: ContainerCreateBody): Promise<ImageOfContainer | undefined> {
+async function imageOf(
+  context: Context,
+  body: ContainerCreateBody,
+  platform: string | undefined,
+): Promise<ImageOfContainer | undefined> {
   if ((body.Rootfs ?? '') !== '') {
     if (body.Image !== '') throw new BerthError('bad_parameter', 'conflicting options: an image and --rootfs');
     return undefined;
   }
   if (body.Image === '') throw new BerthError('bad_parameter', 'no image was named');
   const image = findImage(context.store, body.Image);
+  if (platform !== undefined) checkPlatform(image.config, body.Image, platform);
   const layers = image.layers.map((layer) => layer.diffId);
   const facts: ImageFacts = { layers, config: planConfig(image.config), ...(await context.imageFiles.owners(layers)) };
   return { id: image.id, reference: body.Image, facts };
+}
+
+/** Throws image_not_found, with which clients pull the right one. Source of the text: moby v28.2 daemon/images/image.go. */
+function checkPlatform(config: ImageConfig, name: string, asked: string): void {
+  const wanted = parsePlatform(asked, HOST_PLATFORM);
+  const have = platformOf(config);
+  if (platformRank(wanted, have) !== undefined) return;
+  const [theirs, ours] = [platformText(have), platformText(wanted)];
+  throw new BerthError(
+    'image_not_found',
+    `image with reference ${name} was found but its platform (${theirs}) does not match the specified platform (${ours})`,
+  );
 }
 
 const RUNTIMES = ['', 'berth', 'runc', 'io.containerd.runc.v2'];
@@ -127,8 +147,10 @@ const RESTART = ['', 'no', 'always', 'unless-stopped', 'on-failure'];
 
 /** The fields of HostConfig that the planner leaves to the engine. Source of the texts: moby daemon/container.go. */
 function checkEngineFields(body: ContainerCreateBody): void {
-  const { RestartPolicy: restart, AutoRemove, Runtime } = body.HostConfig;
+  const { RestartPolicy: restart, AutoRemove, Isolation, Runtime } = body.HostConfig;
   logLimits(body);
+  if (!['', 'default'].includes(Isolation.toLowerCase()))
+    throw new BerthError('bad_parameter', `invalid isolation: "${Isolation}" - linux only supports 'default'`);
   if (!RUNTIMES.includes(Runtime)) throw new BerthError('bad_parameter', `unknown or invalid runtime name: ${Runtime}`);
   if (!RESTART.includes(restart.Name))
     throw new BerthError(

@@ -82,8 +82,8 @@ export type ListQuery = {
 };
 
 export type Containers = {
-  /** Throws image_not_found, name_in_use, bad_parameter. `body` is Docker's, not yet checked beyond its types. */
-  readonly create: (body: ContainerCreateBody, name: string | undefined) => Promise<Created>;
+  /** Throws image_not_found (also for one of another platform than is asked), name_in_use, bad_parameter. `body` is Docker's, not yet checked beyond its types. */
+  readonly create: (body: ContainerCreateBody, name: string | undefined, platform?: string) => Promise<Created>;
   /** False: it ran already. Throws launch_failed, not_executable (126), program_not_found (127), helper_refused. */
   readonly start: (ref: Ref) => Promise<boolean>;
   /** False: it did not run. Stop signal, then after the timeout (undefined: the container's own, else 10; -1: never) KILL. */

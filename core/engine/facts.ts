@@ -1,11 +1,13 @@
 // Reads everything a plan needs: the host, the image, what lies in it, devices, joined containers. Binds are opened by the caller.
 import type { ContainerId } from '../base/brand.ts';
+import { BerthError } from '../base/errors.ts';
 import { wantedFacts } from '../plan/container.ts';
 import type { BindFact, DeviceFact, Facts, Found, ImageFacts, JoinedFacts, RootFacts } from '../plan/facts.ts';
 import type { Intent } from '../plan/intent.ts';
 import { containerRefs } from '../plan/modes.ts';
 import type { ContainerCreateBody } from '../spec/docker-api.ts';
 import type { ImageConfig } from '../spec/oci.ts';
+import type { ContainerRecord } from './container.ts';
 import type { Context } from './context.ts';
 import { findContainer } from './context.ts';
 import { readDevice, readHostFacts } from './host-facts.ts';
@@ -19,7 +21,7 @@ export type FactsAsked = {
   readonly fresh: boolean;
 };
 
-/** The facts; with `fresh`, also about the program that is to be started. Throws container_not_found for a joined one, helper_unavailable. */
+/** The facts; with `fresh`, also about the program that is to be started. Throws helper_unavailable. */
 export async function readFacts(context: Context, asked: FactsAsked): Promise<Facts> {
   const { body, image } = asked;
   const { imageFiles } = context;
@@ -79,7 +81,8 @@ function devicesOf(body: ContainerCreateBody): Record<string, DeviceFact> {
 function joinedOf(context: Context, body: ContainerCreateBody): Record<string, JoinedFacts> {
   const joined: Record<string, JoinedFacts> = {};
   for (const ref of containerRefs(body.HostConfig)) {
-    const { record } = findContainer(context, ref);
+    const record = recordOf(context, ref);
+    if (record === undefined) continue;
     const ipc = record.body.HostConfig.IpcMode;
     const {
       userNamespace = record.id,
@@ -100,6 +103,16 @@ function joinedOf(context: Context, body: ContainerCreateBody): Record<string, J
     };
   }
   return joined;
+}
+
+/** Undefined where there is none: the planner says so, as of a fault in what was asked. Not found would be read as the image's. */
+function recordOf(context: Context, ref: string): ContainerRecord | undefined {
+  try {
+    return findContainer(context, ref).record;
+  } catch (error) {
+    if (error instanceof BerthError && error.code === 'container_not_found') return undefined;
+    throw error;
+  }
 }
 
 /** What a container inherits of an image, as the planner takes it. */

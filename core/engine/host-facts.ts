@@ -1,6 +1,6 @@
 // What plans need to know of this machine: from the helper's hello, and from files anybody may read.
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import { hostname, release } from 'node:os';
+import { hostname, release, totalmem } from 'node:os';
 import { CgroupVersion, type HelloReply } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { CgroupHost, DeviceFact, HostFacts } from '../plan/facts.ts';
 import { RLIMIT_NAMES, type RlimitName } from '../plan/rlimits.ts';
@@ -29,6 +29,7 @@ function lasting(hello: HelloReply): HostFacts {
     rootless: hello.rootless,
     uidCountMax: Number(hello.uidCountMax),
     hostname: '',
+    memoryBytes: BigInt(totalmem()),
     cpus: firstText(
       ['/sys/fs/cgroup/cpuset/cpuset.cpus', '/sys/fs/cgroup/cpuset.cpus.effective', '/sys/devices/system/cpu/online'],
       '0',

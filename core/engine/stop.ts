@@ -87,12 +87,11 @@ export async function killAndWait(context: Context, container: Container): Promi
 export async function kill(context: Context, container: Container, text: string): Promise<void> {
   const signal = text === '' ? SIGKILL : parseSignal(text);
   const { id, state, stopSignal } = container.record;
-  if (state.kind !== 'running') throw notRunning(`cannot kill container: ${id}: container ${id} is not running`);
+  if (state.kind !== 'running') throw notRunning(`container ${id} is not running`);
   // Whoever sends such a signal does not want the restart policy to undo it. Source: moby daemon/kill.go.
   if (signal === SIGKILL || signal === SIGTERM || signal === stopSignal)
     saveSoon(context, container, { stoppedByUser: true });
-  if (!(await sendIfRunning(context, container, signal)))
-    throw notRunning(`cannot kill container: ${id}: container ${id} is not running`);
+  if (!(await sendIfRunning(context, container, signal))) throw notRunning(`container ${id} is not running`);
   if (signal === SIGKILL && state.paused) await thaw(context, container);
 }
 
@@ -110,10 +109,10 @@ export async function restart(context: Context, container: Container, more: Stop
 /** `pause` and `unpause`. */
 export async function setFrozen(context: Context, container: Container, frozen: boolean): Promise<void> {
   const { id, state } = container.record;
+  if (!frozen && !(state.kind === 'running' && state.paused))
+    throw new BerthError('conflict', `container ${id} is not paused`);
   if (state.kind !== 'running') throw notRunning(`container ${id} is not running`);
-  if (state.paused === frozen) {
-    throw new BerthError('conflict', frozen ? `container ${id} is already paused` : `container ${id} is not paused`);
-  }
+  if (state.paused === frozen) throw new BerthError('conflict', `container ${id} is already paused`);
   await context.link.send({ $case: 'pause', value: { container: id, frozen } });
   notePaused(context, container, frozen);
   emit(context, container, { action: frozen ? 'pause' : 'unpause' });

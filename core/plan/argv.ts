@@ -1,5 +1,5 @@
 // ENTRYPOINT and CMD, of the image and of the user, to one argument vector.
-import { type Noted, noted, refuse } from './reason.ts';
+import { type Noted, noProgram, noted, refuse } from './reason.ts';
 
 /** Absent and empty differ: an empty list of the user takes the image's away. */
 export type Words = readonly string[] | undefined;
@@ -22,7 +22,7 @@ export function planArgv(asked: ArgvAsked): Noted<string[]> {
   const reset = entrypoint.length === 0 || (entrypoint.length === 1 && entrypoint[0] === '');
   const argv = reset ? [...cmd] : [...entrypoint, ...cmd];
   if (argv.length === 0) refuse('No command specified');
-  if (argv[0] === '') refuse('exec: no command: the first word of the command is empty');
+  if (argv[0] === '') noProgram('', 'the first word of the command is empty');
   const first = reset ? 'no ENTRYPOINT' : `ENTRYPOINT of the ${ownEntrypoint ? 'user' : 'image'}`;
   const rest = cmd.length === 0 ? 'no CMD' : takesImageCmd ? 'CMD of the image' : 'words of the user instead of CMD';
   return noted(argv, [{ about: 'argv', text: `${first}, ${rest}` }]);

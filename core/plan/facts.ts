@@ -58,6 +58,7 @@ export type HostFacts = {
   /** Longest uid range a user namespace can map here. */
   readonly uidCountMax: number;
   readonly hostname: string;
+  readonly memoryBytes: bigint;
   /** Processors and memory nodes that containers may use, as `0-3`. */
   readonly cpus: string;
   readonly mems: string;

@@ -55,7 +55,7 @@ const FATE: Readonly<Record<HostField, Fate>> = {
   IOMaximumIOps: 'nothing',
   Init: 'plan',
   IpcMode: 'plan',
-  Isolation: 'nothing',
+  Isolation: 'engine',
   KernelMemory: { refused: '--kernel-memory: kernels since 5.4 have it no more' },
   KernelMemoryTCP: { refused: '--kernel-memory-tcp is not there yet' },
   Links: NETWORKS,

@@ -100,7 +100,9 @@ function fileMounts(files: GeneratedFiles, readOnly: boolean): Planned[] {
 
 function userMount(mount: UserMount, asked: MountsAsked): Planned {
   if (mount.kind === 'bind') return bindMount(mount, asked);
-  const source = { $case: 'tmpfs' as const, value: mount.tmpfs };
+  const { percent, tmpfs } = mount;
+  const sizeBytes = percent === undefined ? tmpfs.sizeBytes : (asked.facts.host.memoryBytes * percent) / 100n;
+  const source = { $case: 'tmpfs' as const, value: { ...tmpfs, sizeBytes } };
   return { mount: { source, target: mount.target, ...mount.flags }, why: mount.why };
 }
 

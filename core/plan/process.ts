@@ -6,7 +6,7 @@ import { planCapabilities } from './capabilities.ts';
 import { planEnv, variable } from './env.ts';
 import type { Facts, ImageConfig } from './facts.ts';
 import { cleanPath } from './paths.ts';
-import { gather, type Noted, noted, refuse } from './reason.ts';
+import { gather, type Noted, noProgram, noted, refuse } from './reason.ts';
 import { planRlimits } from './rlimits.ts';
 import { resolveUser } from './users.ts';
 
@@ -108,7 +108,7 @@ function containerArgv(body: ContainerCreateBody, facts: Facts): Noted<string[]>
 function execArgv(exec: ExecCreateBody): Noted<string[]> {
   const words = [...(exec.Cmd ?? [])];
   if (words.length === 0) refuse('No exec command specified');
-  if (words[0] === '') refuse('exec: no command: the first word of the command is empty');
+  if (words[0] === '') noProgram('', 'the first word of the command is empty');
   return noted(words, [{ about: 'argv', text: 'the words of the exec' }]);
 }
 
@@ -133,7 +133,7 @@ function executables(program: string, env: readonly string[]): string[] {
   if (program.includes('/')) return [program];
   const directories = (variable(env, 'PATH') ?? '').split(':').map((directory) => (directory === '' ? '.' : directory));
   const path = variable(env, 'PATH') ?? '';
-  if (path === '') refuse(`exec: "${program}": executable file not found in $PATH`, 'PATH is empty');
+  if (path === '') noProgram(program, 'PATH is empty');
   const files = [...new Set(directories)].map((directory) => `${directory.replace(/\/+$/, '')}/${program}`);
   if (files.length > FILES_MAX) refuse(`PATH has ${files.length} directories: at most ${FILES_MAX} can be tried`);
   return files;

@@ -29,6 +29,11 @@ export function refuse(message: string, hint?: string): never {
   throw new BerthError('bad_parameter', message, hint === undefined ? {} : { hint });
 }
 
+/** Throws program_not_found, with which a run ends as 127. */
+export function noProgram(name: string, hint: string): never {
+  throw new BerthError('program_not_found', `exec: "${name}": executable file not found in $PATH`, { hint });
+}
+
 /** Throws not_implemented: what was asked is understood, and cannot be done yet. */
 export function notYet(message: string, hint?: string): never {
   throw new BerthError('not_implemented', message, hint === undefined ? {} : { hint });

@@ -31,12 +31,19 @@ const KNOWN_VALUES = ['nr_inodes', 'nr_blocks', 'mpol'];
 const FACTOR: Readonly<Record<string, bigint>> = { '': 1n, k: 1n << 10n, m: 1n << 20n, g: 1n << 30n, t: 1n << 40n };
 const SIZE_MOST = 2n ** 53n - 1n;
 
+export type TmpfsOptions = {
+  readonly tmpfs: TmpfsMount;
+  /** The size as a share of the machine's memory, in its hundredths. */
+  readonly percent: bigint | undefined;
+  readonly flags: MountFlags;
+};
+
 /**
  * `size=64m,mode=1777,uid=1,exec`: the last of a kind wins. Throws bad_parameter with Docker's text for what is no option of a tmpfs.
  * Source: github.com/moby/sys/mount, MergeTmpfsOptions; man 5 tmpfs.
  */
-export function readTmpfsOptions(options: string): { readonly tmpfs: TmpfsMount; readonly flags: MountFlags } {
-  let tmpfs = defaultTmpfs;
+export function readTmpfsOptions(options: string): TmpfsOptions {
+  let tmpfs: Sized = defaultTmpfs;
   let flags = DEFAULT_FLAGS;
   for (const option of options.split(',')) {
     const flag = Object.hasOwn(FLAGS, option) ? FLAGS[option] : undefined;
@@ -45,16 +52,19 @@ export function readTmpfsOptions(options: string): { readonly tmpfs: TmpfsMount;
     else if (KNOWN.includes(option)) notYet(`tmpfs option "${option}" is not supported`);
     else if (!NOTHING.includes(option)) refuse(`invalid tmpfs option "${option}"`);
   }
-  return { tmpfs, flags };
+  const { percent, ...rest } = tmpfs;
+  return { tmpfs: rest, percent, flags };
 }
 
-function readValue(option: string): Partial<TmpfsMount> {
+type Sized = TmpfsMount & { readonly percent?: bigint | undefined };
+
+function readValue(option: string): Partial<Sized> {
   const at = option.indexOf('=');
   const name = option.slice(0, at);
   const value = option.slice(at + 1);
   switch (name) {
     case 'size':
-      return { sizeBytes: readSize(option, value) };
+      return readSize(option, value);
     case 'mode':
       return { mode: readNumber(option, { text: value, digits: /^[0-7]{1,5}$/, radix: 8, most: 0o7777 }) };
     case 'uid':
@@ -73,14 +83,13 @@ function readNumber(option: string, { text, digits, radix, most }: Digits): numb
   return number <= most ? number : refuse(`invalid tmpfs option "${option}"`);
 }
 
-function readSize(option: string, text: string): bigint {
+/** Bytes, or a share of the machine's memory. Source: mm/shmem.c, shmem_parse_one. */
+function readSize(option: string, text: string): Pick<Sized, 'sizeBytes' | 'percent'> {
+  const percent = BigInt(/^(\d{1,3})%$/.exec(text)?.[1] ?? '0');
+  if (percent > 0n) return { sizeBytes: 0n, percent };
   const match = /^(\d{1,18})([kmgt]?)b?$/i.exec(text);
-  if (match === null) {
-    return text.endsWith('%')
-      ? notYet(`tmpfs option "${option}": a share of memory is not supported`, 'give bytes, such as size=64m')
-      : refuse(`invalid tmpfs option "${option}"`);
-  }
+  if (match === null) return refuse(`invalid tmpfs option "${option}"`);
   const size = BigInt(match[1] ?? '0') * (FACTOR[(match[2] ?? '').toLowerCase()] ?? 1n);
   if (size === 0n || size > SIZE_MOST) refuse(`invalid tmpfs option "${option}"`);
-  return size;
+  return { sizeBytes: size, percent: undefined };
 }

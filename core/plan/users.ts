@@ -76,7 +76,7 @@ function additionalGroup(text: string, groups: readonly GroupEntry[]): number {
   const gid = readId(text);
   if (gid !== undefined) return gid;
   const entry = groups.find((g) => g.name === text);
-  return entry?.gid ?? refuse(`Unable to find group ${text}`);
+  return entry?.gid ?? refuse(`Unable to find group ${text}: no matching entries in group file`);
 }
 
 function passwdEntries(text: string): PasswdEntry[] {

@@ -23,6 +23,8 @@ export type UserTmpfs = {
   readonly kind: 'tmpfs';
   readonly target: string;
   readonly tmpfs: TmpfsMount;
+  /** The size as a share of the machine's memory, in its hundredths; `tmpfs` has none then. */
+  readonly percent: bigint | undefined;
   readonly flags: MountFlags;
   readonly why: string;
 };
@@ -206,6 +208,7 @@ function readTmpfsMount(mount: MountPoint, before: string): UserTmpfs {
     kind: 'tmpfs',
     target: cleanPath(mount.Target),
     tmpfs: { ...defaultTmpfs, sizeBytes: BigInt(size), mode: mode === 0 ? defaultTmpfs.mode : mode },
+    percent: undefined,
     flags: { ...read.flags, readOnly: mount.ReadOnly === true },
     why: '--mount type=tmpfs',
   };
@@ -214,9 +217,9 @@ function readTmpfsMount(mount: MountPoint, before: string): UserTmpfs {
 function readTmpfs(target: string, options: string): UserTmpfs {
   if (cleanPath(target) === '/' && target.startsWith('/')) refuse("invalid specification: destination can't be '/'");
   if (!target.startsWith('/')) refuse(`invalid mount path: '${target}' mount path must be absolute`);
-  const { tmpfs, flags } = readTmpfsOptions(options);
+  const { tmpfs, percent, flags } = readTmpfsOptions(options);
   const why = options === '' ? `--tmpfs ${target}` : `--tmpfs ${target}:${options}`;
-  return { kind: 'tmpfs', target: cleanPath(target), tmpfs, flags, why };
+  return { kind: 'tmpfs', target: cleanPath(target), tmpfs, percent, flags, why };
 }
 
 /** What the engine opens as the user before it plans; with `create`, a missing directory is made first. */

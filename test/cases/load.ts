@@ -77,6 +77,7 @@ export function hostFacts(over: Partial<HostFacts> = {}): HostFacts {
     rootless: false,
     uidCountMax: 1_048_576,
     hostname: 'harbour',
+    memoryBytes: 8_000_000_000n,
     cpus: '0-3',
     mems: '0',
     rlimits: { nofile: 1_048_576n },

@@ -142,10 +142,7 @@ export function fakeEngine(known: readonly string[] = ['bb:1']): FakeEngine {
       kill: async (ref, signal) => {
         const fake = find(ref);
         if (fake.child === undefined)
-          throw new BerthError(
-            'container_not_running',
-            `Cannot kill container: ${ref}: Container ${fake.id} is not running`,
-          );
+          throw new BerthError('container_not_running', `Container ${fake.id} is not running`);
         calls.push(`kill ${signal}`);
         fake.child.kill(
           (/^\d+$/.test(signal)

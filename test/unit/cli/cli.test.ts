@@ -345,7 +345,7 @@ test('a life: run -d, ps, exec, logs, inspect, rename, pause, stop, start -a, rm
   });
   expect(await berth(['kill', 'second'])).toMatchObject({
     code: 1,
-    err: `Error response from daemon: Cannot kill container: second: Container ${id} is not running\n`,
+    err: `Error response from daemon: cannot kill container: second: Container ${id} is not running\n`,
   });
   expect(await berth(['rm', 'second'])).toEqual({ code: 0, out: 'second\n', err: '' });
 });

@@ -139,19 +139,24 @@ test('makeDemux() gives the pieces wherever the heads are cut', () => {
 
 test('parseEnvLines() keeps values as they are and takes bare names from the environment', () => {
   const text = '\uFEFF# comment\n\nA=b c # d\n  B="x"\nHOME\nGONE\nC=\r\n';
-  expect(parseEnvLines(text, { path: 'f', env: { HOME: '/root' } })).toEqual([
+  expect(parseEnvLines(Buffer.from(text), { path: 'f', env: { HOME: '/root' } })).toEqual([
     'A=b c # d',
     'B="x"',
     'HOME=/root',
     'C=',
   ]);
-  expect(() => parseEnvLines('a b=c', { path: 'f', env: {} })).toThrow(
-    "invalid env file (f): variable 'a b' contains whitespaces",
-  );
-  expect(() => parseEnvLines('=c', { path: 'f', env: {} })).toThrow(
-    "invalid env file (f): no variable name on line '=c'",
-  );
   expect(resolveEnv(['A=b', 'HOME', 'GONE'], { HOME: '/root' })).toEqual(['A=b', 'HOME=/root', 'GONE']);
+});
+
+test.each<[string, string | Uint8Array]>([
+  ["variable 'a b' contains whitespaces", 'a b=c'],
+  ["variable 'A ' contains whitespaces", 'A \n'],
+  ["no variable name on line '=c'", '=c'],
+  ['invalid utf8 bytes at line 2: [65 61 255]', Uint8Array.of(10, 65, 61, 255)],
+  ['bufio.Scanner: token too long', `A=${'x'.repeat(65_534)}\n`],
+])('parseEnvLines() refuses: %s', (why, text) => {
+  const parse = () => parseEnvLines(Buffer.from(text), { path: 'f', env: {} });
+  expect(parse).toThrow(`invalid env file (f): ${why}`);
 });
 
 test.each([

@@ -105,7 +105,7 @@ describe('planArgv()', () => {
 
   test.each([
     ['--entrypoint "" without words', { entrypoint: [''] }, 'No command specified'],
-    ['an empty first word', { entrypoint: ['', 'x'] }, 'exec: no command'],
+    ['an empty first word', { entrypoint: ['', 'x'] }, 'exec: "": executable file not found in $PATH'],
   ])('%s is refused', (_, user, message) => {
     expect(() => plan(image, user)).toThrow(message);
   });

@@ -164,7 +164,7 @@ describe('checkProgram()', () => {
 
   test('an empty PATH finds nothing, an empty part of it is the working directory', () => {
     expect(outcome({ argv: ['p'], lookups: {}, body: { Env: ['PATH='] } })).toEqual([
-      'bad_parameter',
+      'program_not_found',
       'exec: "p": executable file not found in $PATH',
     ]);
     const found = run({ argv: ['p'], lookups: {}, body: { Env: ['PATH=/a/::b/'] } });

@@ -63,7 +63,7 @@ describe('planExec()', () => {
 
   test.each([
     [{ Cmd: [] }, 'No exec command specified'],
-    [{ Cmd: [''] }, 'exec: no command'],
+    [{ Cmd: [''] }, 'exec: "": executable file not found'],
     [{ WorkingDir: 'x' }, 'Cwd must be an absolute path'],
     [{ User: 'nobody-here' }, 'unable to find user nobody-here'],
     [{ Tty: true, ConsoleSize: [99_999, 1] }, 'console size'],

@@ -54,6 +54,12 @@ describe('planMounts()', () => {
     expect(() => launch({ ShmSize: -1 })).toThrow('SHM size can not be less than 0');
   });
 
+  test("--tmpfs size=N% is a share of the machine's memory", () => {
+    const { mounts } = launch({ Tmpfs: { '/t': 'size=1k,size=10%,mode=700', '/u': 'size=10%,size=4096' } }).launch;
+    const sizes = mounts.filter(({ target }) => /^\/[tu]$/.test(target)).map(({ source }) => source?.value);
+    expect(sizes).toMatchObject([{ sizeBytes: 800_000_000n, mode: 0o700 }, { sizeBytes: 4096n }]);
+  });
+
   test('--privileged makes /sys and its cgroups writable, and devices in binds usable', () => {
     const flags = (host: Record<string, unknown>) => {
       const { mounts } = launch({ ...host, Binds: ['/a:/x'] }).launch;

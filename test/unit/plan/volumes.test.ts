@@ -141,7 +141,8 @@ describe('readVolumes() of --tmpfs', () => {
     ['uid=-1', 'invalid tmpfs option "uid=-1"'],
     ['x=1', 'invalid tmpfs option "x"'],
     ['constructor', 'invalid tmpfs option "constructor"'],
-    ['size=50%', 'a share of memory is not supported'],
+    ['size=0%', 'invalid tmpfs option "size=0%"'],
+    ['size=-5%', 'invalid tmpfs option'],
     ['nr_inodes=5', 'tmpfs option "nr_inodes" is not supported'],
     ['noatime', 'tmpfs option "noatime" is not supported'],
   ])('%s is refused', (options, message) => {
