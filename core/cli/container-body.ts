@@ -53,15 +53,13 @@ export function containerBody(given: Given, outside: Outside): CreateAsk {
     Healthcheck: healthOf(given),
     ...(rootfs === undefined ? {} : { Rootfs: rootfs }),
     HostConfig: hostConfig(given, outside),
-    ...(listOf(given, 'network-alias').length + listOf(given, 'net-alias').length > 0
-      ? { NetworkingConfig: endpoints(given) }
-      : {}),
+    NetworkingConfig: endpointsOf(given),
   };
 }
 
 function checkTogether(given: Given): void {
-  const restart = textOf(given, 'restart');
-  if (isOn(given, 'rm') && restart !== undefined && restart !== 'no' && restart !== '') {
+  const { Name: restart } = restartOf(given);
+  if (isOn(given, 'rm') && restart !== 'no' && restart !== '') {
     throw new CliError('conflicting options: cannot specify both --restart and --rm', 125);
   }
   for (const [flag, kind, word] of [
@@ -90,12 +88,11 @@ export function attachedStreams(given: Given): { stdin: boolean; stdout: boolean
 }
 
 function hostConfig(given: Given, outside: Outside): CreateAsk['HostConfig'] {
-  const networks = [...listOf(given, 'network'), ...listOf(given, 'net')];
   const storage = pairs(listOf(given, 'storage-opt'));
   return {
     Binds: bindsOf(given, outside.cwd),
     ContainerIDFile: textOf(given, 'cidfile') ?? '',
-    NetworkMode: networks[0] ?? 'default',
+    NetworkMode: networksOf(given)[0] ?? 'default',
     PortBindings: bindPorts(listOf(given, 'publish')),
     PublishAllPorts: isOn(given, 'publish-all'),
     RestartPolicy: restartOf(given),
@@ -204,7 +201,7 @@ export function restartOf(given: Given): { Name: string; MaximumRetryCount: numb
   const [name = '', count, ...more] = (textOf(given, 'restart') ?? 'no').split(':');
   if (more.length > 0 || (count !== undefined && name === ''))
     throw new CliError('invalid restart policy format: no policy provided before colon', 125);
-  if (count !== undefined && !/^\d+$/.test(count))
+  if (count !== undefined && !/^[+-]?\d+$/.test(count))
     throw new CliError('invalid restart policy format: maximum retry count must be an integer', 125);
   return { Name: name, MaximumRetryCount: Number(count ?? 0) };
 }
@@ -277,9 +274,30 @@ function healthOf(given: Given): CreateAsk['Healthcheck'] {
   return any ? { ...rest, Test: command === undefined ? undefined : ['CMD-SHELL', command] } : undefined;
 }
 
-function endpoints(given: Given): CreateAsk['NetworkingConfig'] {
-  const network = [...listOf(given, 'network'), ...listOf(given, 'net')][0] ?? 'default';
-  return {
-    EndpointsConfig: { [network]: { Aliases: [...listOf(given, 'network-alias'), ...listOf(given, 'net-alias')] } },
-  } as unknown as CreateAsk['NetworkingConfig'];
+/** The settings of the flags are the first network's. Undefined where nothing is to be said beside the network's name. */
+function endpointsOf(given: Given): CreateAsk['NetworkingConfig'] {
+  const networks = networksOf(given);
+  const mac = textOf(given, 'mac-address') ?? '';
+  if (mac !== '' && !/^[0-9a-fA-F]{2}(([:-])[0-9a-fA-F]{2}){5}$/.test(mac.trim()))
+    throw new CliError(`${mac} is not a valid mac address`, 125);
+  const aliases = [...listOf(given, 'network-alias'), ...listOf(given, 'net-alias')];
+  const addresses = {
+    IPv4Address: textOf(given, 'ip'),
+    IPv6Address: textOf(given, 'ip6'),
+    LinkLocalIPs: listOf(given, 'link-local-ip'),
+  };
+  const hasAddress = addresses.IPv4Address || addresses.IPv6Address || addresses.LinkLocalIPs.length > 0;
+  const settings = {
+    ...(hasAddress ? { IPAMConfig: addresses } : {}),
+    ...(aliases.length > 0 ? { Aliases: aliases } : {}),
+    ...(mac === '' ? {} : { MacAddress: mac }),
+  };
+  if (networks.length < 2 && Object.keys(settings).length === 0) return undefined;
+  const [first = 'default', ...others] = networks;
+  const all = [[first, settings], ...others.map((name) => [name, {}])] as const;
+  return { EndpointsConfig: Object.fromEntries(all) } as CreateAsk['NetworkingConfig'];
+}
+
+function networksOf(given: Given): string[] {
+  return [...listOf(given, 'network'), ...listOf(given, 'net')];
 }

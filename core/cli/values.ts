@@ -36,10 +36,13 @@ const BY_NAME: Readonly<Record<string, (text: string) => string | undefined>> = 
       ? undefined
       : 'valid streams are STDIN, STDOUT and STDERR',
   'blkio-weight-device': (text) => readWeight(text).why,
+  'device-cgroup-rule': (text) =>
+    /^[acb] (\d+|\*):(\d+|\*) [rwm]{1,3}$/.test(text) ? undefined : `invalid device cgroup format '${text}'`,
   'device-read-bps': (text) => readBytesRate(text).why,
   'device-read-iops': (text) => readCountRate(text).why,
   'device-write-bps': (text) => readBytesRate(text).why,
   'device-write-iops': (text) => readCountRate(text).why,
+  dns: (text) => (isAddress(text.trim()) ? undefined : `IP address is not correctly formatted: ${text}`),
   env: (text) => (text === '' || text.startsWith('=') ? `invalid environment variable: ${text}` : undefined),
   filter: (text) => (text === '' || text.includes('=') ? undefined : 'bad format of filter (expected name=value)'),
   label: (text) => (text === '' || text.startsWith('=') ? `invalid label '${text}': empty name` : undefined),
@@ -47,6 +50,13 @@ const BY_NAME: Readonly<Record<string, (text: string) => string | undefined>> = 
   mount: (text) => readMount(text).why,
   sysctl: (text) => (SYSCTLS.test(text) ? undefined : `sysctl '${text}' is not allowed`),
 };
+
+/** An IPv4 or IPv6 address as Go's net.ParseIP takes it. */
+function isAddress(text: string): boolean {
+  if (/^\d+(\.\d+){3}$/.test(text))
+    return text.split('.').every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) < 256);
+  return /^[0-9a-fA-F:.]*:[0-9a-fA-F:.]*$/.test(text) && URL.canParse(`http://[${text}]/`);
+}
 
 const SYSCTLS = /^(kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)|(net|fs\.mqueue)\.[^=]*)=/;
 

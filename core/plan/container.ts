@@ -5,7 +5,7 @@ import { planDevices } from './devices.ts';
 import type { Facts, ImageFacts } from './facts.ts';
 import { planFiles, planNames } from './files.ts';
 import { planHardening } from './hardening.ts';
-import { checkFields, checkTexts, type Intent } from './intent.ts';
+import { checkEndpoints, checkFields, checkHealth, checkTexts, type Intent } from './intent.ts';
 import { planLimits } from './limits.ts';
 import { wantedNamespaces } from './modes.ts';
 import { planMounts } from './mounts.ts';
@@ -64,6 +64,8 @@ function assemble(intent: Intent, facts: Facts): Plan {
   const { body } = intent;
   const host = body.HostConfig;
   checkFields(host);
+  checkEndpoints(body);
+  const health = checkHealth(body);
   checkTexts(body, 'body');
   checkTexts(imageConfig(facts), 'image');
   const wish = wantedNamespaces(host, facts);
@@ -99,7 +101,20 @@ function assemble(intent: Intent, facts: Facts): Plan {
     { about: 'hostname', text: ownUts ? names.why : 'not set: the UTS namespace is shared' },
   ]);
   const userIds = wish.user.source.kind === 'new' ? [ids] : [];
-  const notes = gather([root, namespaces, ...userIds, first, mounts, devices, limits, hardening, program, init, stop]);
+  const notes = gather([
+    root,
+    namespaces,
+    ...userIds,
+    first,
+    mounts,
+    devices,
+    limits,
+    hardening,
+    program,
+    init,
+    stop,
+    health,
+  ]);
   return { launch, stopSignal: stop.value, ...notes };
 }
 

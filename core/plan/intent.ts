@@ -2,7 +2,7 @@
 import type { ContainerCreateBody, ExecCreateBody, UpdateBody } from '../spec/docker-api.ts';
 import type { HostConfig, HostField } from '../spec/docker-config.ts';
 import { isZero } from '../spec/json.ts';
-import { notYet, refuse } from './reason.ts';
+import { type Noted, noted, notYet, refuse } from './reason.ts';
 
 /** `body` as the user gave it, the image's configuration not merged in. */
 export type Intent = { readonly body: ContainerCreateBody };
@@ -96,6 +96,36 @@ export function checkFields(host: HostConfig): void {
   for (const [field, fate] of Object.entries(FATE) as [HostField, Fate][]) {
     if (typeof fate === 'object' && !isZero(host[field])) notYet(`HostConfig.${field}: ${fate.refused}`);
   }
+}
+
+/** The network is none, host or a container's, and these have no addresses to choose. Source of the texts: moby v28.2 runconfig/errors.go. */
+export function checkEndpoints(body: ContainerCreateBody): void {
+  const endpoints = Object.entries(body.NetworkingConfig.EndpointsConfig ?? {});
+  const mode = body.HostConfig.NetworkMode || 'default';
+  const other = endpoints.map(([name]) => name).find((name) => name !== mode && endpoints.length > 1);
+  if (other !== undefined) notYet(`network ${other}: one network at most`, 'use none, host or container:NAME');
+  for (const [, { IPAMConfig: addresses, Aliases, Links, MacAddress }] of endpoints) {
+    if (Object.values(addresses ?? {}).some((one) => !isZero(one)))
+      refuse('user specified IP address is supported on user defined networks only');
+    if (!isZero(Aliases)) refuse('network-scoped alias is supported only for containers in user defined networks');
+    if (!isZero(Links)) notYet(`links: ${NETWORKS.refused}`);
+    if (MacAddress !== '') notYet(`--mac-address: ${NETWORKS.refused}`);
+  }
+  if ((body.MacAddress ?? '') !== '') notYet(`--mac-address: ${NETWORKS.refused}`);
+}
+
+const SHORTEST_NS = 1_000_000;
+
+/** Source: moby v28.2, daemon/container.go validateHealthCheck. */
+export function checkHealth({ Healthcheck: health }: ContainerCreateBody): Noted<null> {
+  if (health === undefined) return noted(null);
+  for (const field of ['Interval', 'Timeout', 'StartPeriod', 'StartInterval'] as const) {
+    const value = health[field] ?? 0;
+    if (value !== 0 && value < SHORTEST_NS) refuse(`${field} in Healthcheck cannot be less than 1ms`);
+  }
+  if ((health.Retries ?? 0) < 0) refuse('Retries in Healthcheck cannot be negative');
+  const [kind = 'NONE'] = health.Test ?? [];
+  return noted(null, [], kind === 'NONE' ? [] : ['health checks are not run yet: the container has no health']);
 }
 
 /** Throws bad_parameter for a NUL in any text: the kernel would end the text there. `whose` begins the path in the message. */

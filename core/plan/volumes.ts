@@ -101,7 +101,7 @@ function readBind(spec: string): UserMount {
     }
     return notYet(
       `volume ${first}: volumes are not there yet`,
-      'a source that begins with / is a directory of the host',
+      'begin the source with / to name a directory of the host',
     );
   }
   if (words.includes('nocopy')) {

@@ -85,7 +85,7 @@ test.each<[string[], Record<string, unknown>]>([
       ],
     },
   ],
-  [['--sysctl', 'a.b=1', '--annotation', 'k=v'], { Sysctls: { 'a.b': '1' }, Annotations: { k: 'v' } }],
+  [['--sysctl', 'net.b=1', '--annotation', 'k=v'], { Sysctls: { 'net.b': '1' }, Annotations: { k: 'v' } }],
   [
     [
       '--pid',
@@ -174,6 +174,10 @@ test('every flag of run makes a body that the server can read', () => {
     userns: 'host',
     cgroupns: 'host',
     restart: 'always',
+    'device-cgroup-rule': 'c 1:3 rwm',
+    dns: '192.0.2.1',
+    sysctl: 'net.a=b',
+    'mac-address': '02:00:00:00:00:01',
   };
   const rate = (name: string): string =>
     (name.startsWith('device-') && name !== 'device-cgroup-rule') || name === 'blkio-weight-device'
@@ -190,6 +194,8 @@ test('every flag of run makes a body that the server can read', () => {
 
 test.each([
   [['--rm', '--restart', 'always'], 'conflicting options: cannot specify both --restart and --rm'],
+  [['--rm', '--restart', 'on-failure:x'], 'invalid restart policy format: maximum retry count must be an integer'],
+  [['--mac-address', 'xx'], 'xx is not a valid mac address'],
   [['--pid', 'foo'], '--pid: invalid PID mode'],
   [['--uts', 'foo'], '--uts: invalid UTS mode'],
   [['--userns', 'foo'], '--userns: invalid USER mode'],
