@@ -5,7 +5,6 @@ import { keyId, readPublicKey } from '../../proto/sign/envelope.ts';
 import type { Book, Named } from './book.ts';
 
 export type Caller = {
-  readonly keyId: string;
   readonly key: KeyObject;
   /** Those he may act as. */
   readonly principals: readonly Named[];
@@ -44,14 +43,11 @@ export function findCaller(book: Book, uid: number, envelope: Envelope): Caller 
   const isThis = (one: Named['keys'][number]): boolean => one.role === 'user' && keyId(fromHex(one.key)) === id;
   const principals = own.filter((one) => one.keys.some(isThis));
   const known = principals.flatMap((one) => one.keys).find(isThis);
-  const newcomer = book.principals.some((one) => one.uid === uid) ? undefined : envelope.publicKey;
+  const isOld = known !== undefined || book.principals.some((one) => one.uid === uid);
+  const newcomer = isOld ? undefined : envelope.publicKey;
   const raw = known === undefined ? newcomer : fromHex(known.key);
   const key = raw && readPublicKey(raw);
-  if (key === undefined) return undefined;
-  if (known !== undefined) return { keyId: id, key, principals, notAfter: known.notAfter, newcomer: undefined };
-  return { keyId: id, key, principals: own, notAfter: 'never', newcomer };
+  return key && { key, principals: known ? principals : own, notAfter: known?.notAfter ?? 'never', newcomer };
 }
 
-function fromHex(text: string): Buffer {
-  return Buffer.from(text, 'hex');
-}
+const fromHex = (text: string): Buffer => Buffer.from(text, 'hex');

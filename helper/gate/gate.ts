@@ -103,9 +103,9 @@ function judge(state: State, bytes: Uint8Array, facts: Facts): Granted {
   Object.assign(facts, { verb: request.verb.$case, dryRun: request.dryRun });
   const ours = Buffer.compare(request.instance, state.instance) === 0;
   need(ours, ['denied', 'instance'], ['another start of the helper', 'the one that Hello tells']);
-  const last = state.sequences.get(caller.keyId) ?? 0n;
+  const last = state.sequences.get(envelope.keyId) ?? 0n;
   need(request.sequence > last, ['denied', 'sequence'], [String(request.sequence), `above ${last}`]);
-  state.sequences.set(caller.keyId, request.sequence);
+  state.sequences.set(envelope.keyId, request.sequence);
   const principal = caller.principals.find((one) => one.name === request.principal);
   need(principal !== undefined, ['denied', 'principal'], [request.principal, 'one that holds this key']);
   const named = principal.profiles.includes(request.profile) ? book.policy.profiles[request.profile] : undefined;

@@ -5,19 +5,8 @@ import { IMAGE, judgeTrace, LAUNCH, layers } from './launch.ts';
 import { LIMITS } from './limits.ts';
 import { HARDENING, PROCESS, STDIO } from './process.ts';
 import type { Profile } from './profile.ts';
-import {
-  type Ask,
-  among,
-  atMost,
-  type Ceiling,
-  choice,
-  GATED,
-  inCase,
-  INSIDE,
-  message,
-  OWNED,
-  type Rule,
-} from './rules.ts';
+import { type Ask, among, atMost, type Ceiling, choice, inCase } from './rules.ts';
+import { GATED, INSIDE, message, OWNED, type Rule } from './rules.ts';
 import type { Seen } from './seen.ts';
 
 type Verb = request.Request['verb'];

@@ -1,5 +1,4 @@
 // What a value must be, whoever asks: each form throws Malformed, which tells the place and the rule. Requests and compiled files are read by these.
-import { asContainerId, asDigest } from '../../core/base/brand.ts';
 
 export type Path = readonly (string | number)[];
 /** The place of what is looked at. */
@@ -54,12 +53,8 @@ export const BYTES_MAX = 2n ** 53n - 1n;
 /** The form of what can have any value of its type. */
 export const any: Form<unknown> = () => {};
 
-export type Bounds<T> = {
-  readonly least?: number;
-  readonly most: number;
-  /** What may come once only. */
-  readonly once?: (element: T) => unknown;
-};
+/** How many elements, and what of each may come once only. */
+export type Bounds<T> = { readonly least?: number; readonly most: number; readonly once?: (element: T) => unknown };
 
 /** A list of elements of this form. */
 export function each<T>(form: Form<T>, { least = 0, most, once }: Bounds<NonNullable<T>>) {
@@ -98,10 +93,8 @@ export function listed(names: { readonly has: (name: string) => boolean }, words
   return (value, at) => must(names.has(value), at, `must be on the list of ${words}`);
 }
 
-export const id: Form<string> = (value, at) =>
-  must(asContainerId(value) !== undefined, at, 'must be 64 lowercase hexadecimal digits');
-export const digest: Form<string> = (value, at) =>
-  must(asDigest(value) !== undefined, at, 'must be sha256: and 64 lowercase hexadecimal digits');
+export const id = matching(/^[0-9a-f]{64}$/, '64 lowercase hexadecimal digits');
+export const digest = matching(/^sha256:[0-9a-f]{64}$/, 'sha256: and 64 lowercase hexadecimal digits');
 
 /** A path inside the container: absolute, without empty, `.` and `..` components. */
 export const path: Form<string> = (value, at) => {

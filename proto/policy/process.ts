@@ -1,20 +1,8 @@
 // What is executed, by launch and exec: the process, its hardening, its standard streams. Nothing is left to the kernel's or the helper's choice.
 import { CAP_MASK, CAP_NAMES } from '../abi/capability.gen.ts';
 import * as plan from '../gen/berth/helper/v1/plan.ts';
-import {
-  any,
-  both,
-  each,
-  type Form,
-  listed,
-  matching,
-  must,
-  named,
-  PATH_BYTES_MAX,
-  path,
-  range,
-  text,
-} from './form.ts';
+import { any, both, each, type Form, listed, matching, must, named } from './form.ts';
+import { PATH_BYTES_MAX, path, range, text } from './form.ts';
 import { MASKABLE, READ_ONLY_ABLE, SYSCTLS } from './lists.ts';
 import { amount, limitOf } from './profile.ts';
 import * as rules from './rules.ts';

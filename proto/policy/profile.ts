@@ -6,14 +6,10 @@
  * these; `closed`: touches none of these; `limits`: a greatest number for each name, that of `*` for others, none without one.
  */
 export type Ceiling =
-  | { readonly kind: 'flag'; readonly preset: boolean }
-  | { readonly kind: 'must'; readonly preset: boolean }
+  | { readonly kind: 'flag' | 'must'; readonly preset: boolean }
   | { readonly kind: 'max'; readonly preset: Amount; readonly unit?: 'bytes' }
   | { readonly kind: 'min'; readonly preset: number }
-  | { readonly kind: 'set'; readonly preset: Names }
-  | { readonly kind: 'needs'; readonly preset: Names }
-  | { readonly kind: 'paths'; readonly preset: Names }
-  | { readonly kind: 'closed'; readonly preset: Names }
+  | { readonly kind: 'set' | 'needs' | 'paths' | 'closed'; readonly preset: Names }
   | { readonly kind: 'limits'; readonly preset: Readonly<Record<string, Amount>> }
   | { readonly kind: 'rank'; readonly preset: string; readonly words: readonly string[] };
 export type Amount = number | 'unlimited';
@@ -67,9 +63,8 @@ export const CEILINGS = {
 } as const satisfies Readonly<Record<string, Ceiling>>;
 
 export type CeilingName = keyof typeof CEILINGS;
-type ValueOf<C extends Ceiling> = C extends { readonly words: readonly (infer Word)[] }
-  ? Word
-  : Extract<Ceiling, { readonly kind: C['kind'] }>['preset'];
+type Preset<Kind, C = Ceiling> = C extends Ceiling ? (Kind extends C['kind'] ? C['preset'] : never) : never;
+type ValueOf<C extends Ceiling> = C extends { readonly words: readonly (infer Word)[] } ? Word : Preset<C['kind']>;
 export type Profile = { readonly [K in CeilingName]: ValueOf<(typeof CEILINGS)[K]> };
 
 export const CEILING_NAMES = Object.keys(CEILINGS) as readonly CeilingName[];

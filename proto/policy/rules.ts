@@ -5,14 +5,11 @@ import { type At, type Bounds, below, each, type Form, fieldOf, must } from './f
 import { type Amount, amount, CEILINGS, type CeilingName, covers, type Profile } from './profile.ts';
 import type { Seen } from './seen.ts';
 
-/** Under which profile, with which facts, at which place; and what was refused until now. */
-export type Ask = At & {
-  readonly profile: Profile;
-  readonly seen: Seen;
-  /** Whether a whole container is asked for (a launch), which what is not named counts for too. */
-  readonly whole: boolean;
-  readonly reasons: Reason[];
-};
+/**
+ * Under which profile, with which facts, at which place; whether for a whole container (a launch), where what is not named counts too; and what was
+ * refused until now.
+ */
+export type Ask = At & Readonly<{ profile: Profile; seen: Seen; whole: boolean; reasons: Reason[] }>;
 /** Judges a field; `message` is what holds it. */
 export type Ceiling<T, M = unknown> = (value: T, ask: Ask, message: M) => void;
 export type Rule<T, M = unknown> = readonly [form: Form<T, M>, ceiling: Ceiling<T, M>];
@@ -77,7 +74,7 @@ export const OWNED = free; // it is looked up under the principal
 export const BESIDE = free; // it is judged with a field beside it or the message that holds it
 export const GATED = free; // the gate checks it
 
-export function refuse(ask: Ask, rule: string, [asked, allowed]: readonly [asked: string, allowed: string]): void {
+export function refuse(ask: Ask, rule: string, [asked, allowed]: readonly [string, string]): void {
   ask.reasons.push({ rule, field: fieldOf(ask.path), asked, allowed });
 }
 
@@ -96,7 +93,7 @@ export function atMost(ask: Ask, rule: Named<'max'>, value: number | bigint | un
 }
 
 /** flag: what is asked, in these words, needs the profile's word. */
-export function may(ask: Ask, rule: Named<'flag'>, [asked, words]: readonly [asked: boolean, words: string]): void {
+export function may(ask: Ask, rule: Named<'flag'>, [asked, words]: readonly [boolean, string]): void {
   if (asked && !ask.profile[rule]) refuse(ask, rule, [words, 'no such thing']);
 }
 
@@ -106,11 +103,7 @@ export function atLeast(ask: Ask, rule: Named<'min'>, value: number): void {
 }
 
 /** must: what is not asked, in these words, is what the profile demands. */
-export function hasTo(
-  ask: Ask,
-  rule: Named<'must'>,
-  [asked, without]: readonly [asked: boolean, without: string],
-): void {
+export function hasTo(ask: Ask, rule: Named<'must'>, [asked, without]: readonly [boolean, string]): void {
   if (!asked && ask.profile[rule]) refuse(ask, rule, [without, 'none']);
 }
 
@@ -130,8 +123,6 @@ export function holds(ask: Ask, rule: Named<'needs'>, names: readonly string[]):
 /** An enum's word as policies write it, `RESOURCE_NOFILE` as `nofile`; one that no policy can name where the .proto has none. */
 export function wordOf(known: Readonly<Record<string, number>>, value: number): string {
   const name = (wanted: number): string => Object.keys(known).find((one) => known[one] === wanted) ?? '';
-  if (value <= 0 || name(value) === '') return `number ${value}`;
-  return name(value)
-    .slice(name(0).length - 'UNSPECIFIED'.length)
-    .toLowerCase();
+  const prefix = name(0).length - 'UNSPECIFIED'.length;
+  return value <= 0 || name(value) === '' ? `number ${value}` : name(value).slice(prefix).toLowerCase();
 }

@@ -4,16 +4,11 @@ import type { Policy } from './compiled.ts';
 import { below, both, type Form, must } from './form.ts';
 import { type Ceiling, CEILING_NAMES, CEILINGS, DEFAULT_PROFILE } from './profile.ts';
 
+const profiles = { default: DEFAULT_PROFILE };
 /** What is in force where no policy was written. */
-export const DEFAULT_POLICY: Policy = {
-  version: 1,
-  selfEnrol: true,
-  selfEnrolProfiles: ['default'],
-  profiles: { default: DEFAULT_PROFILE },
-};
+export const DEFAULT_POLICY: Policy = { version: 1, selfEnrol: true, selfEnrolProfiles: ['default'], profiles };
 
 type Check = Form<unknown>;
-
 const is = (words: string, rule: (value: unknown) => boolean): Check => {
   return (value, at) => must(rule(value), at, `must be ${words}`);
 };
@@ -56,19 +51,17 @@ const flag = is('true or false', (value) => typeof value === 'boolean');
 const word = text('a text', /^[\x20-\x7e]{1,256}$/);
 const name = text('a name of letters, digits, dots, dashes and underscores', NAME);
 const path = text('an absolute path without empty, . or .. parts', /^(\/|(\/(?!\.{1,2}(\/|$))[^/\0]+)+)$/);
-const amount = is('a number from 0, or unlimited', (value) => {
-  return value === 'unlimited' || (typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER);
-});
+const oneOf = (...words: string[]): Check => text(`one of ${words.join(', ')}`, new RegExp(`^(${words.join('|')})$`));
+const isAmount = (value: unknown): boolean =>
+  value === 'unlimited' || (typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER);
+const amount = is('a number from 0, or unlimited', isAmount);
 
 const VALUES: { readonly [Kind in Exclude<Ceiling['kind'], 'rank'>]: Check } = {
   ...{ flag, must: flag, max: amount, min: is('a whole number', Number.isSafeInteger) },
   ...{ set: listOf(word), needs: listOf(word), paths: listOf(path), closed: listOf(path) },
   limits: mapOf(/^([a-z]+|\*)$/, amount),
 };
-const checkOf = (ceiling: Ceiling): Check =>
-  ceiling.kind !== 'rank'
-    ? VALUES[ceiling.kind]
-    : text(`one of ${ceiling.words.join(', ')}`, new RegExp(`^(${ceiling.words.join('|')})$`));
+const checkOf = (ceiling: Ceiling): Check => (ceiling.kind === 'rank' ? oneOf(...ceiling.words) : VALUES[ceiling.kind]);
 
 export const POLICY = both(
   record({
