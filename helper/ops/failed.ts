@@ -28,3 +28,18 @@ export function step<T>(name: string, op: () => T): T {
     throw asFailed(name, error);
   }
 }
+
+/** Whether the kernel's refusal is one of these: ENOENT and the like. */
+export function isRefusal(error: unknown, ...codes: string[]): boolean {
+  return codes.includes((error as { code?: string }).code ?? '');
+}
+
+/** What the op gives; undefined where the kernel refuses it for one of these reasons. */
+export function unless<T>(codes: readonly string[], op: () => T): T | undefined {
+  try {
+    return op();
+  } catch (error) {
+    if (isRefusal(error, ...codes)) return undefined;
+    throw error;
+  }
+}

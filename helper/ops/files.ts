@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { isRefusal, unless } from './failed.ts';
 
 /** The directory and those above it, root's alone where they are made. */
 export function makeDirectory(path: string, mode = 0o700): string {
@@ -13,34 +14,23 @@ export function makeDirectory(path: string, mode = 0o700): string {
 
 /** Names in a directory; none where it is missing. */
 export function list(path: string): string[] {
-  try {
-    return fs.readdirSync(path);
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT') return [];
-    throw error;
-  }
+  return unless(['ENOENT'], () => fs.readdirSync(path)) ?? [];
 }
 
 /** A small text file; undefined where it is missing. */
 export function readText(path: string): string | undefined {
-  try {
-    return fs.readFileSync(path, 'utf8');
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT') return undefined;
-    throw error;
-  }
+  return unless(['ENOENT'], () => fs.readFileSync(path, 'utf8'));
 }
 
-/** Replaces a file at once: readers see the old or the new one, whole. */
-export function writeWhole(path: string, text: string): void {
-  fs.writeFileSync(`${path}.new`, text, { mode: 0o600 });
+/** Replaces a file at once: readers see the old or the new one, whole. `flush`: it is on disk before it has the name. */
+export function writeWhole(path: string, text: string, flush = false): void {
+  fs.writeFileSync(`${path}.new`, text, { mode: 0o600, flush });
   fs.renameSync(`${path}.new`, path);
 }
 
 /** Replaces a file at once, and so that it is there after a power failure when this returns. */
 export function writeDurably(path: string, text: string): void {
-  fs.writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true });
-  fs.renameSync(`${path}.new`, path);
+  writeWhole(path, text, true);
   syncPath(dirname(path));
 }
 
@@ -53,38 +43,26 @@ export function syncPath(path: string): void {
   }
 }
 
+/** A name that nothing else has. */
+export function randomName(): string {
+  return randomBytes(8).toString('hex');
+}
+
 const DEEP = 2000;
-const RECURSIVE = { recursive: true, force: true } as const;
 
-/** Removes a tree that nobody writes to any more. Links are removed, never followed. */
-export function removeTree(path: string): void {
-  while (!withoutDepth(path, () => fs.rmSync(path, RECURSIVE)));
-}
-
-/** The same without keeping everybody waiting. */
-export async function removeBigTree(path: string): Promise<void> {
+/**
+ * Removes a tree that nobody writes to any more, without keeping everybody waiting. Links are removed, never followed. A container can make directories
+ * deeper than any path is long; one of them is then brought to the top, to try again.
+ */
+export async function removeTree(path: string): Promise<void> {
   for (;;) {
-    const removed = await rm(path, RECURSIVE).then(
-      () => () => {},
-      (error: unknown) => () => {
-        throw error;
-      },
-    );
-    if (withoutDepth(path, removed)) return;
-  }
-}
-
-/** A container can make directories deeper than any path is long; one of them is then brought to the top, to try again. */
-function withoutDepth(path: string, remove: () => void): boolean {
-  try {
-    remove();
-    return true;
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'ENAMETOOLONG') throw error;
-    const deep = findDeep(path);
-    if (deep === undefined) throw error;
-    fs.renameSync(deep, `${path}/${randomBytes(8).toString('hex')}`);
-    return false;
+    try {
+      return await rm(path, { recursive: true, force: true });
+    } catch (error) {
+      const deep = isRefusal(error, 'ENAMETOOLONG') ? findDeep(path) : undefined;
+      if (deep === undefined) throw error;
+      fs.renameSync(deep, `${path}/${randomName()}`);
+    }
   }
 }
 
@@ -96,4 +74,18 @@ function findDeep(top: string): string | undefined {
     for (const entry of inside) if (entry.isDirectory()) waiting.push(`${path}/${entry.name}`);
   }
   return undefined;
+}
+
+/** Removes a directory by way of one that is emptied at each start: from the first moment on it is gone for everybody, even after a power failure. */
+export async function removeBy(way: string, path: string): Promise<void> {
+  const aside = `${way}/${randomName()}`;
+  fs.renameSync(path, aside);
+  syncPath(dirname(path));
+  await removeTree(aside);
+}
+
+/** A directory with nothing in it. */
+export async function emptyDirectory(path: string): Promise<string> {
+  await removeTree(path);
+  return makeDirectory(path);
 }

@@ -3,7 +3,7 @@ import type { Phases } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { Blocks } from './blocks.ts';
 import type { CgroupHost } from './cgroup-host.ts';
 import type { Images } from './images.ts';
-import type { LayerStore } from './layers.ts';
+import type { Layers } from './layers.ts';
 import type { Records, Run } from './records.ts';
 import type { Held } from './stdio.ts';
 import type { Worker } from './worker.ts';
@@ -30,7 +30,7 @@ export type World = {
   readonly cgroups: CgroupHost;
   readonly blocks: Blocks;
   readonly records: Records;
-  readonly layers: LayerStore;
+  readonly layers: Layers;
   readonly images: Images;
   readonly worker: Worker;
   /** Pidfd of a container's first process or of an exec (by its id), while it is watched. */

@@ -2,7 +2,7 @@
 // ("starting": whatever is found of it after a crash is removed) and after each change. Containers are looked up under their principal: one of
 // somebody else's and one that does not exist are the same answer.
 import { chownSync, mkdirSync, renameSync } from 'node:fs';
-import { list, makeDirectory, readText, removeBigTree, removeTree, syncPath, writeWhole } from './files.ts';
+import { emptyDirectory, list, makeDirectory, readText, removeBy, removeTree, writeWhole } from './files.ts';
 
 /** How a process ended, as wait(2) tells it; nanoseconds of the boot clock as text, since JSON has no such numbers. */
 export type Exit = { readonly status: number; readonly bootNs: string; readonly outOfMemory: boolean };
@@ -48,16 +48,14 @@ export type Records = {
 };
 
 /** Reads all records beneath `root`. What has no whole record was damaged with the disk: it is put aside in `ROOT.lost`, for a person to look at. */
-export function openRecords(root: string): Records {
+export async function openRecords(root: string): Promise<Records> {
   makeDirectory(root);
-  const gone = `${root}.gone`; // being removed: one that is interrupted goes on at the next start
-  removeTree(gone);
-  makeDirectory(gone);
+  const gone = await emptyDirectory(`${root}.gone`); // being removed: one that is interrupted goes on at the next start
   const records = new Map<string, ContainerRecord>();
   for (const id of list(root)) {
     const record = parse(readText(`${root}/${id}/record.json`));
     if (record?.id === id) records.set(id, record);
-    else if (list(`${root}/${id}`).length === 0) removeTree(`${root}/${id}`);
+    else if (list(`${root}/${id}`).length === 0) await removeTree(`${root}/${id}`);
     else renameSync(`${root}/${id}`, `${makeDirectory(`${root}.lost`)}/${id}.${process.pid}`);
   }
   return {
@@ -69,11 +67,9 @@ export function openRecords(root: string): Records {
       makeDirectory(`${root}/${record.id}`);
       writeWhole(`${root}/${record.id}/record.json`, JSON.stringify(record));
     },
-    async remove(id) {
+    remove(id) {
       records.delete(id);
-      renameSync(`${root}/${id}`, `${gone}/${id}`);
-      await removeBigTree(`${gone}/${id}`);
-      syncPath(root);
+      return removeBy(gone, `${root}/${id}`);
     },
     directory: (id) => `${root}/${id}`,
   };

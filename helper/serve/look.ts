@@ -7,6 +7,7 @@ import type { Seen, SeenFile } from '../../proto/policy/seen.ts';
 import type { CheckedVerb } from '../decode/checked.ts';
 import type { Look } from '../gate/verdict.ts';
 import { asFailed } from '../ops/failed.ts';
+import { bytesOf } from '../ops/layers.ts';
 import type { World } from '../ops/order.ts';
 import type { ContainerRecord } from '../ops/records.ts';
 import { seeFile } from '../ops/seen.ts';
@@ -78,7 +79,7 @@ function counts(
     hostNamespaces: hostNamespaces(own, verb),
     containers: other.length,
     execs: execs.length,
-    layersBytes: world.layers.bytesOf(principal),
+    layersBytes: bytesOf(world.layers, principal),
   };
 }
 
@@ -109,7 +110,7 @@ export function stateForbids(world: World, principal: string, verb: CheckedVerb)
       : { field, asked: `a container that is ${state}`, allowed: `one that is ${states.join(' or ')}` };
   };
   const layers = (field: string, ids: readonly string[]): Why => {
-    const unknown = ids.find((id) => world.layers.find(principal, id) === undefined);
+    const unknown = ids.find((id) => world.layers.find(id, principal) === undefined);
     return unknown === undefined
       ? undefined
       : { field, asked: unknown, allowed: 'a layer that the principal has delivered' };

@@ -7,7 +7,7 @@ import { applyLimits, freeze, killAll } from '../ops/cgroup.ts';
 import { forget, launchContainer } from '../ops/container.ts';
 import { execInContainer } from '../ops/exec.ts';
 import { Failed } from '../ops/failed.ts';
-import { importLayer } from '../ops/import.ts';
+import { importLayer } from '../ops/layers.ts';
 import type { Order, Owner, Started, World } from '../ops/order.ts';
 import type { Run } from '../ops/records.ts';
 import { forLane } from '../ops/stdio.ts';
@@ -206,18 +206,22 @@ async function performStore({ world, living }: Performer, asked: Asked, verb: Ch
         value: await importLayer(world, orderOf(asked, verb.value)),
       }));
     case 'mergeImage': {
-      const { highestUid, highestGid, indexBytes, form } = await world.images.merge(verb.value.layers, owner.name);
+      const { highestUid, highestGid, indexBytes } = await world.images.merge(verb.value.layers, owner.name);
       const fds = world.images.open(verb.value.layers);
       try {
         ticket?.answer(fds);
       } finally {
         for (const fd of fds) closeSync(fd);
       }
+      const { form } = world.images;
       return { $case: 'imageMerged', value: { highestUid, highestGid, indexBytes: BigInt(indexBytes), form } };
     }
     case 'dropLayer':
       needed((layers) => layers.includes(verb.value.diffId));
-      if (world.layers.drop(owner.name, verb.value.diffId)) await world.images.dropLayer(verb.value.diffId);
+      if (world.layers.take(verb.value.diffId, owner.name)) {
+        await world.layers.remove(verb.value.diffId);
+        await world.images.dropLayer(verb.value.diffId);
+      }
       return DONE;
     case 'dropImage':
       needed((layers) => layers.join() === verb.value.layers.join());

@@ -9,11 +9,11 @@ import type { Machine } from '../lower/host.ts';
 import { ONE_ID, openBlocks } from '../ops/blocks.ts';
 import { freeze, killAll } from '../ops/cgroup.ts';
 import { NO_CGROUPS, openCgroups } from '../ops/cgroup-host.ts';
-import { findImageForm } from '../ops/image-form.ts';
 import { openImages } from '../ops/images.ts';
-import { openLayers } from '../ops/layers.ts';
+import type { LayerFacts } from '../ops/layers.ts';
 import type { World } from '../ops/order.ts';
 import { openRecords } from '../ops/records.ts';
+import { openStore } from '../ops/store.ts';
 import { newWorker, type WorkerProgram } from '../ops/worker.ts';
 import type { Living } from './living.ts';
 import type { Paths } from './paths.ts';
@@ -38,13 +38,11 @@ export async function openWorld({ paths, slot, living }: Opening): Promise<World
   const blocks = rootless ? ONE_ID : openBlocks(`${paths.helper}/blocks`, slot);
   const workerId = blocks.take(WORKER, 1);
   const worker = newWorker(machine, workerProgram(process.argv[1] ?? ''), workerId);
-  const layers = openLayers(paths.helper);
+  const layers = await openStore<LayerFacts>(paths.helper, 'layers');
   layers.seal(true);
-  const { storeNamespace } = machine;
-  const form = await findImageForm({ root: paths.helper, storeNamespace, worker });
-  const images = openImages({ root: paths.helper, layers, worker, storeNamespace, form, workerId, rootless });
+  const images = await openImages({ root: paths.helper, machine, layers, worker, workerId });
   const cgroups = rootless ? NO_CGROUPS : openCgroups(slot === 0 ? 'berth' : `berth-${slot}`);
-  const records = openRecords(`${paths.helper}/containers`);
+  const records = await openRecords(`${paths.helper}/containers`);
   return { machine, cgroups, blocks, records, layers, images, worker, pidfdOf: living.pidfdOf };
 }
 

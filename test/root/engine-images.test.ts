@@ -29,7 +29,9 @@ suite('images from a registry', [somebody, busybox, registry], () => {
     return lines;
   };
   const layersAtHelper = (): string[] =>
-    readdirSync(join(engine.helper.directory, 'lib/helper/layers')).filter((name) => /^[0-9a-f]{64}$/.test(name));
+    readdirSync(join(engine.helper.directory, 'lib/helper/layers')).filter((name) =>
+      /^sha256:[0-9a-f]{64}$/.test(name),
+    );
   /** An image over busybox with layers of its own. */
   const imageOf = (name: string, layers: number, bytes = 100): KitImage =>
     makeImage({

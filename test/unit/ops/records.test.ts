@@ -25,22 +25,22 @@ const record = (id: string, principal = 'ada'): ContainerRecord => ({
   execs: {},
 });
 
-test('a record is there for the next helper, under its principal only', () => {
-  openRecords(root).save(record(ID));
-  const next = openRecords(root);
+test('a record is there for the next helper, under its principal only', async () => {
+  (await openRecords(root)).save(record(ID));
+  const next = await openRecords(root);
   expect(next.find('ada', ID)).toEqual(record(ID));
   expect(next.find('bob', ID)).toBeUndefined();
   expect([next.has(ID), next.has('b'.repeat(64))]).toEqual([true, false]);
 });
 
 test('a container that was removed is gone with its files, at once or at the next start', async () => {
-  const records = openRecords(root);
+  const records = await openRecords(root);
   records.save(record(ID));
   mkdirSync(join(root, ID, 'upper/deep'), { recursive: true });
   await records.remove(ID);
   expect([records.has(ID), readdirSync(root)]).toEqual([false, []]);
   mkdirSync(join(`${root}.gone`, 'x/upper'), { recursive: true }); // as a helper leaves it that is killed meanwhile
-  openRecords(root);
+  await openRecords(root);
   expect(readdirSync(`${root}.gone`)).toEqual([]);
 });
 
@@ -48,11 +48,11 @@ test.each([
   ['cut off', '{"id":"a'],
   ['empty', ''],
   ['of another container', JSON.stringify(record('b'.repeat(64)))],
-])('a record that is %s does not cost the files', (_, text) => {
+])('a record that is %s does not cost the files', async (_, text) => {
   mkdirSync(join(root, ID, 'upper'), { recursive: true });
   writeFileSync(join(root, ID, 'upper/work'), 'hours of it');
   writeFileSync(join(root, ID, 'record.json'), text);
-  expect(openRecords(root).has(ID)).toBe(false);
+  expect((await openRecords(root)).has(ID)).toBe(false);
   const [lost = ''] = readdirSync(`${root}.lost`);
   expect(existsSync(join(`${root}.lost`, lost, 'upper/work'))).toBe(true);
   expect(readdirSync(root)).toEqual([]);

@@ -1,0 +1,15 @@
+// An EROFS image with no entries over one empty tar, as core/layer makes it: all zero but for these bytes. Written by test/unit/ops/empty-image.test.ts.
+export const EMPTY_TAR_BYTES = 1024;
+export const EMPTY_IMAGE_BYTES = 2560;
+export const EMPTY_IMAGE: readonly (readonly [at: number, hex: string])[] = [
+  [0x400, 'e2e1f5e0000000000200000009000100'],
+  [0x410, '01000000000000000000000000000000'],
+  [0x420, '00000000050000000400000000000000'],
+  [0x450, '0c000000000001000c00000000000000'],
+  [0x640, '02000000000000000000000000000000'],
+  [0x820, '05000000ed4100001b00000000000000'],
+  [0x830, '00000000010000000000000000000000'],
+  [0x840, '00000000000000000000000002000000'],
+  [0x860, '01000000000000001800020001000000'],
+  [0x870, '00000000190002002e2e2e0000000000'],
+];
