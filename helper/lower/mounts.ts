@@ -18,7 +18,8 @@ import { type Cgroups, type Context, isHosts, step } from './host.ts';
 import { newLabel, Refused, type Result } from './program.ts';
 
 const { KERNEL_FILESYSTEM_CGROUP: CGROUP, KERNEL_FILESYSTEM_DEV: DEV, ...OTHERS } = plans.KernelFilesystem;
-const FILE_NAME: Readonly<Record<number, string>> = {
+/** Names in the container's `files`. */
+export const FILE_NAME: Readonly<Record<number, string>> = {
   [plans.GeneratedName.GENERATED_NAME_HOSTNAME]: 'hostname',
   [plans.GeneratedName.GENERATED_NAME_HOSTS]: 'hosts',
   [plans.GeneratedName.GENERATED_NAME_RESOLV_CONF]: 'resolv.conf',

@@ -3,167 +3,114 @@
 // start that fails leaves what was there before it.
 import { chownSync, closeSync, constants, openSync, writeFileSync } from 'node:fs';
 import { CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
-import { GeneratedName } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
 import { newUserNamespace } from '../launch/namespaces.ts';
 import type { BindSource, RootSource } from '../lower/host.ts';
 import { lowerLaunch } from '../lower/launch.ts';
-import { bindMaps, ownIds } from './binds.ts';
-import { BLOCK_IDS } from './blocks.ts';
-import { makeCgroups, openGroups, removeCgroups } from './cgroup.ts';
-import { Failed } from './failed.ts';
-import { joinedNamespaces, openNamespace, placeOf } from './joined.ts';
+import { FILE_NAME } from '../lower/mounts.ts';
+import { makeCgroups, removeCgroups } from './cgroup.ts';
+import { Failed, unless } from './failed.ts';
+import { BLOCK_IDS, bindIds } from './ids.ts';
+import { openJoined, openUsers, placeOf } from './joined.ts';
 import type { Order, Started, StartOrder, World } from './order.ts';
 import { type ContainerRecord, makeContainerDirectories } from './records.ts';
 import { openHere } from './seen.ts';
 import { start } from './start.ts';
-import { openStdio } from './stdio.ts';
-
-const FILE_NAMES: Readonly<Record<number, string>> = {
-  [GeneratedName.GENERATED_NAME_HOSTNAME]: 'hostname',
-  [GeneratedName.GENERATED_NAME_HOSTS]: 'hosts',
-  [GeneratedName.GENERATED_NAME_RESOLV_CONF]: 'resolv.conf',
-};
 
 /** Launches. Throws Failed with the step that did not work, and then nothing is left of it. */
 export async function launchContainer(world: World, order: StartOrder<CheckedLaunch>): Promise<Started> {
   const { verb, owner } = order;
-  const before = world.records.find(owner.name, verb.id);
-  const record = before === undefined ? newRecord(world, order) : againRecord(world, order, before);
+  const { records } = world;
+  const before = records.find(owner.name, verb.id);
+  const record = recordOf(world, order, before);
   try {
-    world.records.save(Object.assign(record, { state: 'starting', frozen: false, execs: {} }));
-    makeContainerDirectories(world.records.directory(verb.id), record.firstId);
-    writeGenerated(world, verb, record.firstId);
+    records.save(Object.assign(record, { state: 'starting', frozen: false, execs: {} }));
+    makeContainerDirectories(records.directory(verb.id), record.firstId);
+    writeGenerated(verb, `${records.directory(verb.id)}/files`, record.firstId);
     makeCgroups(world.cgroups, verb);
     return await startIt(world, order, record);
   } catch (error) {
     await removeCgroups(world.cgroups, verb.id);
-    if (before === undefined) await forget(world, record);
-    else world.records.save(Object.assign(record, { state: 'exited' }));
+    if (before === undefined) await records.remove(record.id);
+    else records.save(Object.assign(record, { state: 'exited' }));
     throw error;
   }
 }
 
-/** Removes record, files and the claim on its uids. */
-export async function forget(world: World, record: ContainerRecord): Promise<void> {
-  await world.records.remove(record.id);
-  if (record.blocks > 0) world.blocks.free(record.firstId, record.blocks);
-}
-
-function newRecord(world: World, { verb, owner }: Order<CheckedLaunch>): ContainerRecord {
-  const base = { id: verb.id, principal: owner.name, layers: layersOf(verb), state: 'starting' as const };
-  const place = placeOf(world, verb, owner.name);
-  const own = blocksOf(verb);
-  if (own === 0) world.blocks.use(place.firstId, place.blocks);
+/** A new record; that of a container that starts again stays, since its files belong to the ids it had. */
+function recordOf(world: World, order: Order<CheckedLaunch>, before: ContainerRecord | undefined): ContainerRecord {
+  const { verb, owner } = order;
+  const { source } = verb.root;
+  const layers = source.$case === 'image' ? source.value.layers : [];
+  const place = placeOf(world, order);
+  // How many blocks its own user namespace takes; 0 where it has none of its own.
+  const own = Math.ceil(Number(verb.namespaces.uidCount) / BLOCK_IDS);
+  if (before !== undefined) {
+    const same = own === 0 ? place.firstId === before.firstId : own === before.blocks;
+    if (same) return Object.assign(before, { namespaces: place.namespaces, layers });
+    throw new Failed('map ids', `the files of container ${verb.id} belong to ids of another user namespace`);
+  }
   const ids = own === 0 ? {} : { firstId: world.blocks.take(owner.name, own), blocks: own };
-  return { ...base, ...place, ...ids, frozen: false, execs: {} };
-}
-
-/** The record of a container that starts again: its files belong to the ids it had. */
-function againRecord(world: World, { verb, owner }: Order<CheckedLaunch>, record: ContainerRecord): ContainerRecord {
-  const { firstId, namespaces } = placeOf(world, verb, owner.name);
-  const own = blocksOf(verb);
-  const same = own === 0 ? firstId === record.firstId : own === record.blocks;
-  if (!same) throw new Failed('map ids', `the files of container ${verb.id} belong to ids of another user namespace`);
-  return Object.assign(record, { namespaces, layers: layersOf(verb) });
-}
-
-function layersOf({ root }: CheckedLaunch): readonly string[] {
-  return root.source.$case === 'image' ? root.source.value.layers : [];
-}
-
-/** How many blocks its own user namespace takes; 0 where it has none of its own. */
-function blocksOf({ namespaces }: CheckedLaunch): number {
-  return Math.ceil(Number(namespaces.uidCount) / BLOCK_IDS);
+  return { id: verb.id, principal: owner.name, layers, ...place, ...ids, state: 'starting', frozen: false, execs: {} };
 }
 
 /** The container's own files; one that is there already stays, with what the container has made of it. */
-function writeGenerated(world: World, verb: CheckedLaunch, owner: number): void {
+function writeGenerated(verb: CheckedLaunch, directory: string, owner: number): void {
   for (const { source } of verb.mounts) {
     if (source.$case !== 'file') continue;
-    const path = `${world.records.directory(verb.id)}/files/${FILE_NAMES[source.value.name]}`;
-    try {
+    const path = `${directory}/${FILE_NAME[source.value.name]}`;
+    unless(['EEXIST'], () => {
       writeFileSync(path, source.value.content, { flag: 'wx', mode: 0o644 });
       chownSync(path, owner, owner);
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'EEXIST') throw error;
-    }
+    });
   }
 }
-
-type At = { readonly record: ContainerRecord; readonly open: DisposableStack };
 
 async function startIt(world: World, order: StartOrder<CheckedLaunch>, record: ContainerRecord): Promise<Started> {
   using open = new DisposableStack();
   using undo = new DisposableStack();
-  const { verb } = order;
-  const at = { record, open };
-  const stdio = openStdio(verb.stdio, { open, undo });
-  const cgroups = openGroups(world.cgroups, verb.id, open);
-  const idmap = await openBindMap(world, order, at);
-  const fds = world.machine.rootless ? order.fds.map((fd) => open.adopt(openHere(fd), closeSync)) : order.fds;
-  const binds = new Map(fds.map((descriptor, i): [number, BindSource] => [i, { descriptor, idmap }]));
+  const { machine, records, blocks } = world;
+  const { verb, owner } = order;
+  const keep = (fd: number): number => open.adopt(fd, closeSync);
+  const fds = machine.rootless ? order.fds.map((fd) => keep(openHere(fd))) : order.fds;
+  const mapped = fds.length > 0 && (record.namespaces & CLONE_NEWUSER) !== 0 && !machine.rootless;
+  const bindMap = () => newUserNamespace(bindIds(owner, blocks.storage(owner.name), record.firstId));
+  const idmap = mapped ? keep(bindMap()) : undefined;
+  const binds = new Map(fds.map((descriptor, i) => [i, { descriptor, idmap }]));
+  const root = await openRoot(world, order, binds);
+  const joining = { world, order, open };
   const host = {
-    machine: world.machine,
-    userNamespace: await openUsers(world, verb, at),
+    userNamespace: openUsers(joining, record),
     firstId: record.firstId,
-    root: await openRoot(world, order, binds),
-    home: open.adopt(openSync(world.records.directory(verb.id), constants.O_RDONLY | constants.O_DIRECTORY), closeSync),
+    root,
+    home: keep(openSync(records.directory(verb.id), constants.O_RDONLY | constants.O_DIRECTORY)),
     binds,
-    joined: joinedNamespaces(world, verb, { principal: record.principal, open }),
-    cgroups,
-    stdio: stdio.host,
+    joined: openJoined(joining),
   };
-  const started = await start({
-    lower: (status) => lowerLaunch(verb, { ...host, status }),
-    stdio,
-    plan: verb.stdio,
+  return await start({
+    world,
+    container: verb.id,
+    stdio: verb.stdio,
+    stacks: { open, undo },
+    lower: (shared) => lowerLaunch(verb, { ...host, ...shared }),
+    deliver: (started) => {
+      delete record.exit;
+      Object.assign(record, { state: 'running', run: started.run });
+      order.deliver(started);
+    },
   });
-  undo.move();
-  delete record.exit;
-  Object.assign(record, { state: 'running', run: started.run });
-  order.deliver(started);
-  return started;
 }
 
-/** The container's user namespace: a new one over its blocks, or the joined container's; none where it has the host's. */
-async function openUsers(world: World, verb: CheckedLaunch, { record, open }: At): Promise<number | undefined> {
-  if ((record.namespaces & CLONE_NEWUSER) === 0) return undefined;
-  const count = Number(verb.namespaces.uidCount);
-  if (count > 0) return open.adopt(newUserNamespace(ownIds(record.firstId, count)), closeSync);
-  const join = verb.namespaces.join.find(({ namespace }) => Number(namespace) === CLONE_NEWUSER);
-  const other = world.records.find(record.principal, join?.container ?? '');
-  if (other === undefined)
-    throw new Failed('join user namespace', `no container ${join?.container} of ${record.principal}`);
-  return open.adopt(openNamespace(world, other, CLONE_NEWUSER), closeSync);
-}
+type Binds = ReadonlyMap<number, BindSource>;
 
-/** The user namespace that maps owners in what the user passed; none for a container without one, or without passed descriptors. */
-async function openBindMap(
-  world: World,
-  order: Order<CheckedLaunch>,
-  { record, open }: At,
-): Promise<number | undefined> {
-  const needed = order.fds.length > 0 && (record.namespaces & CLONE_NEWUSER) !== 0 && !world.machine.rootless;
-  if (!needed) return undefined;
-  const { uid, gid, name } = order.owner;
-  const maps = bindMaps({ uid, gid, storage: world.blocks.storage(name), firstId: record.firstId });
-  return open.adopt(newUserNamespace(maps), closeSync);
-}
-
-async function openRoot(
-  world: World,
-  { verb, owner }: Order<CheckedLaunch>,
-  binds: ReadonlyMap<number, BindSource>,
-): Promise<RootSource> {
+async function openRoot(world: World, { verb, owner }: Order<CheckedLaunch>, binds: Binds): Promise<RootSource> {
   const { source } = verb.root;
   if (source.$case === 'image') {
-    const facts = await world.images.merge(source.value.layers, owner.name);
-    const highest = Math.max(facts.highestUid, facts.highestGid);
+    const { highestUid, highestGid, root } = await world.images.merge(source.value.layers, owner.name);
+    const highest = Math.max(highestUid, highestGid);
     const count = Number(verb.namespaces.uidCount);
-    if (count > 0 && highest >= count)
-      throw new Failed('map the owners of the image', `it has files of id ${highest}, the container only ${count} ids`);
-    return facts.root;
+    if (count === 0 || highest < count) return root;
+    throw new Failed('map the owners of the image', `it has files of id ${highest}, the container only ${count} ids`);
   }
   const bind = binds.get(source.value.descriptor);
   if (bind === undefined) throw new Failed('open root', `the ticket has no descriptor ${source.value.descriptor}`);

@@ -35,12 +35,8 @@ export function writeDurably(path: string, text: string): void {
 }
 
 export function syncPath(path: string): void {
-  const fd = fs.openSync(path, 'r');
-  try {
-    fs.fsyncSync(fd);
-  } finally {
-    fs.closeSync(fd);
-  }
+  using open = new DisposableStack();
+  fs.fsyncSync(open.adopt(fs.openSync(path, 'r'), fs.closeSync));
 }
 
 /** A name that nothing else has. */
@@ -79,7 +75,7 @@ function findDeep(top: string): string | undefined {
 /** Removes a directory by way of one that is emptied at each start: from the first moment on it is gone for everybody, even after a power failure. */
 export async function removeBy(way: string, path: string): Promise<void> {
   const aside = `${way}/${randomName()}`;
-  fs.renameSync(path, aside);
+  unless(['ENOENT'], () => fs.renameSync(path, aside));
   syncPath(dirname(path));
   await removeTree(aside);
 }

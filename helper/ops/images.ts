@@ -1,51 +1,36 @@
 // Merged images: one read-only file system of all layers of an image, made once and shared by all who have a right to every one of its layers. Only
 // files that our own worker wrote into files of ours are mounted, with as many tars as layers and of the sizes their indexes were made for, in a
 // mount namespace that only programs of the launcher enter. Where the kernel mounts no EROFS from files, the same layers lie unpacked.
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import * as fs from 'node:fs';
 import { MOUNT_ATTR_IDMAP } from '../../proto/abi/mount.gen.ts';
 import { ImageForm } from '../../proto/gen/berth/helper/v1/request.ts';
 import { attachImage, detachImage, newUserNamespace } from '../launch/namespaces.ts';
-import type { Machine, RootSource } from '../lower/host.ts';
+import type { RootSource } from '../lower/host.ts';
 import { cloneMount, mountSetattr, openat2 } from '../sys/files.ts';
-import { ownIds } from './binds.ts';
+import { ownIds } from './ids.ts';
 import { EMPTY_IMAGE, EMPTY_IMAGE_BYTES, EMPTY_TAR_BYTES } from './empty-image.gen.ts';
 import { Failed } from './failed.ts';
 import { makeDirectory, removeTree } from './files.ts';
 import { type Layers, newFile } from './layers.ts';
+import type { World } from './order.ts';
 import { openStore } from './store.ts';
-import type { Worker } from './worker.ts';
+import type { WorkerResult } from './worker.ts';
 
 const DIRECTORY = fs.constants.O_RDONLY | fs.constants.O_DIRECTORY;
 
-type ImageFacts = {
-  readonly layers: readonly string[];
-  readonly highestUid: number;
-  readonly highestGid: number;
-  readonly indexBytes: number;
-};
-export type Images = {
-  readonly form: ImageForm;
-  /** Makes the image where it is not there, and the principal's right to it; gives it ready to be a container's root. */
-  readonly merge: (layers: readonly string[], principal: string) => Promise<ImageFacts & { readonly root: RootSource }>;
-  /** Opens the merged index and the layers' tars, to read. */
-  readonly open: (layers: readonly string[]) => number[];
-  /** Gives up the principal's right; the last one frees the image. */
-  readonly drop: (layers: readonly string[], principal: string) => Promise<void>;
-  /** Frees every image with this layer: its tar is going. */
-  readonly dropLayer: (diffId: string) => Promise<void>;
-};
-export type ImageParts = {
+/** From the topmost. */
+type LayerIds = readonly string[];
+type ImageFacts = Pick<WorkerResult, 'highestUid' | 'highestGid' | 'indexBytes'> & { readonly layers: LayerIds };
+export type Images = Awaited<ReturnType<typeof openImages>>;
+/** `workerId`: first of the worker's uids. */
+export type ImageParts = Pick<World, 'machine' | 'layers' | 'worker'> & {
   readonly root: string;
-  readonly machine: Machine;
-  readonly layers: Layers;
-  readonly worker: Worker;
-  /** First of the worker's uids. */
   readonly workerId: number;
 };
 
 /** Opens the images beneath `root`; what interrupted merges left is removed. */
-export async function openImages(parts: ImageParts): Promise<Images> {
+export async function openImages(parts: ImageParts) {
   const { storeNamespace } = parts.machine;
   const { kept, make, give, take, remove, path } = await openStore<ImageFacts>(parts.root, 'images');
   const form = await findForm(`${parts.root}/tmp/probe`, storeNamespace);
@@ -53,12 +38,9 @@ export async function openImages(parts: ImageParts): Promise<Images> {
   const directory = fs.openSync(path, DIRECTORY);
   const ready = new Map<string, Promise<ImageFacts>>();
   // What is merged depends on nothing else.
-  const nameOf = (layers: readonly string[]): string =>
-    createHash('sha256')
-      .update(`${form} ${layers.join(' ')}`)
-      .digest('hex');
+  const nameOf = (layers: LayerIds): string => hash('sha256', `${form} ${layers.join(' ')}`);
 
-  const prepare = async (name: string, layers: readonly string[], principal: string): Promise<ImageFacts> => {
+  const prepare = async (name: string, layers: LayerIds, principal: string): Promise<ImageFacts> => {
     const fill = (temporary: string) => fillImage(parts, { layers, directory: temporary, mounted });
     const facts = kept.get(name)?.facts ?? (await make(name, principal, fill));
     if (mounted) await attach(parts, layers, { name, source: `${path}/${name}/image` });
@@ -68,15 +50,13 @@ export async function openImages(parts: ImageParts): Promise<Images> {
     const going = ready.get(name);
     ready.delete(name);
     await remove(name);
-    const attached = await going?.then(
-      () => mounted,
-      () => false,
-    );
-    if (attached) await detachImage(storeNamespace, name);
+    const attached = await going?.catch(() => undefined); // whoever asked for it is told
+    if (mounted && attached !== undefined) await detachImage(storeNamespace, name);
   };
   return {
     form,
-    async merge(layers, principal) {
+    /** Makes the image where it is not there, and the principal's right to it; gives it ready to be a container's root. */
+    async merge(layers: LayerIds, principal: string): Promise<ImageFacts & { readonly root: RootSource }> {
       const name = nameOf(layers);
       const going = ready.get(name) ?? prepare(name, layers, principal);
       ready.set(name, going);
@@ -86,14 +66,17 @@ export async function openImages(parts: ImageParts): Promise<Images> {
       if (mounted) return { ...facts, root: { kind: 'image', name } };
       return { ...facts, root: { kind: 'unpacked', directory, names: [`${name}/tree`] } };
     },
-    open: (layers) =>
-      [`${path}/${nameOf(layers)}/index`, ...layers.map((layer) => tarOf(parts.layers, layer))].map((file) =>
-        fs.openSync(file, 'r'),
-      ),
-    async drop(layers, principal) {
+    /** Opens the merged index and the layers' tars, to read. */
+    open(layers: LayerIds): number[] {
+      const files = [`${path}/${nameOf(layers)}/index`, ...layers.map((layer) => tarOf(parts.layers, layer))];
+      return files.map((file) => fs.openSync(file, 'r'));
+    },
+    /** Gives up the principal's right; the last one frees the image. */
+    async drop(layers: LayerIds, principal: string): Promise<void> {
       if (take(nameOf(layers), principal)) await free(nameOf(layers));
     },
-    async dropLayer(diffId) {
+    /** Frees every image with this layer: its tar is going. */
+    async dropLayer(diffId: string): Promise<void> {
       for (const [name, { facts }] of kept) if (facts.layers.includes(diffId)) await free(name);
     },
   };
@@ -117,7 +100,7 @@ async function findForm(directory: string, storeNamespace: number): Promise<Imag
   return failure === undefined ? ImageForm.IMAGE_FORM_EROFS : ImageForm.IMAGE_FORM_UNPACKED;
 }
 
-type Filling = { readonly layers: readonly string[]; readonly directory: string; readonly mounted: boolean };
+type Filling = { readonly layers: LayerIds; readonly directory: string; readonly mounted: boolean };
 
 /** The image's files, by the worker. */
 async function fillImage(parts: ImageParts, { layers, directory, mounted }: Filling): Promise<ImageFacts> {
@@ -154,7 +137,7 @@ function openTree({ machine, workerId }: ImageParts, path: string): number {
 type Attaching = { readonly name: string; readonly source: string };
 
 /** Mounts the image. The kernel takes a tar that is too short, and a missing one, without a word: so their sizes are compared here. */
-async function attach({ machine, layers: store }: ImageParts, layers: readonly string[], image: Attaching) {
+async function attach({ machine, layers: store }: ImageParts, layers: LayerIds, image: Attaching) {
   for (const layer of layers) {
     const { size } = fs.statSync(tarOf(store, layer));
     const tarBytes = store.kept.get(layer)?.facts.tarBytes;

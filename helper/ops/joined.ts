@@ -1,81 +1,63 @@
-// Namespaces of other containers that a launch joins. They are found by the id of a running container of the same principal and opened as that
-// process's own; it is asked afterwards whether it still lives, so that a pid that came again is never joined. All must belong to one user namespace,
-// or the container would get the rights of one over what belongs to another.
+// Namespaces of other containers that a launch joins. They are found by the id of a running container of the same principal and joined by the pidfd
+// of its first process, which the helper has held since the start; where the namespace itself must be opened, that process is asked afterwards
+// whether it still lives: a pid that came again is never joined. All must belong to one user namespace, or the container would get the rights of
+// one over what belongs to another.
 import { closeSync, openSync } from 'node:fs';
-import * as sched from '../../proto/abi/sched.gen.ts';
+import { CLONE_NEWCGROUP, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
+import { newUserNamespace } from '../launch/namespaces.ts';
+import { duplicate } from '../sys/descriptors.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
 import { Failed } from './failed.ts';
-import type { World } from './order.ts';
+import { ownIds, type Taken } from './ids.ts';
+import type { Order, World } from './order.ts';
 import type { ContainerRecord } from './records.ts';
 
-const NAMES: ReadonlyMap<number, string> = new Map([
-  [sched.CLONE_NEWUSER, 'user'],
-  [sched.CLONE_NEWNET, 'net'],
-  [sched.CLONE_NEWIPC, 'ipc'],
-  [sched.CLONE_NEWPID, 'pid'],
-  [sched.CLONE_NEWUTS, 'uts'],
-  [sched.CLONE_NEWCGROUP, 'cgroup'],
-]);
+type Joining = { readonly world: World; readonly order: Order<CheckedLaunch>; readonly open: DisposableStack };
+type Target = { readonly bit: number; readonly record: ContainerRecord; readonly pidfd: number };
 
-export type Place = { readonly firstId: number; readonly blocks: number; readonly namespaces: number };
-
-/** The ids and namespaces of a container without a user namespace of its own; undefined for one that has. */
-export function placeOf(world: World, verb: CheckedLaunch, principal: string): Place {
-  const { unshare, join } = verb.namespaces;
-  const own = Number(unshare);
-  if ((own & sched.CLONE_NEWUSER) !== 0) return { firstId: 0, blocks: 0, namespaces: own };
-  const targets = join.map(({ namespace, container }) => ({
-    bit: Number(namespace),
-    of: target(world, principal, container),
-  }));
-  const user = targets.find(({ bit }) => bit === sched.CLONE_NEWUSER)?.of;
-  const { firstId, blocks } = user ?? { firstId: 0, blocks: 0 };
-  const other = targets.find(({ bit, of }) => bit !== sched.CLONE_NEWCGROUP && of.firstId !== firstId);
-  if (other !== undefined) throw new Failed('join namespaces', `container ${other.of.id} has another user namespace`);
-  const joined = targets.reduce((bits, { bit, of }) => bits | (bit & of.namespaces), 0);
-  return { firstId, blocks, namespaces: own | joined };
-}
-
-/** Opens one namespace of a container. */
-export function openNamespace(world: World, record: ContainerRecord, bit: number): number {
-  const pidfd = world.pidfdOf(record.id);
-  if (record.run === undefined || pidfd === undefined)
-    throw new Failed('join namespace', `container ${record.id} does not run`);
-  const fd = openSync(`/proc/${record.run.pid}/ns/${NAMES.get(bit)}`, 'r');
-  try {
-    pidfdSendSignal(pidfd, 0);
-    return fd;
-  } catch (error) {
-    closeSync(fd);
-    throw error;
-  }
-}
-
-/** Opens what the launch joins beside the user namespace; a namespace that the other shares with the host needs no joining. */
-export function joinedNamespaces(
-  world: World,
-  verb: CheckedLaunch,
-  order: { principal: string; open: DisposableStack },
-): { bit: number; descriptor: number }[] {
-  return verb.namespaces.join.flatMap(({ namespace, container }) => {
-    const of = target(world, order.principal, container);
-    const bit = Number(namespace);
-    if (bit === sched.CLONE_NEWUSER || (of.namespaces & bit) === 0) return [];
-    return [{ bit, descriptor: order.open.adopt(openNamespace(world, of, bit), closeSync) }];
+function targets(world: World, { verb, owner }: Order<CheckedLaunch>): Target[] {
+  return verb.namespaces.join.map(({ namespace, container }) => {
+    const record = world.records.find(owner.name, container);
+    const pidfd = world.pidfdOf(container);
+    if (record?.state !== 'running' || pidfd === undefined)
+      throw new Failed('join namespaces', `no container ${container} of ${owner.name} runs`);
+    return { bit: Number(namespace), record, pidfd };
   });
 }
 
-function target(world: World, principal: string, id: string): ContainerRecord {
-  const record = world.records.find(principal, id);
-  if (record === undefined || record.state !== 'running')
-    throw new Failed('join namespaces', `no container ${id} of ${principal} runs`);
-  return record;
+/** The ids and namespaces of a container without a user namespace of its own; no ids for one that has. */
+export function placeOf(world: World, order: Order<CheckedLaunch>): Taken & { readonly namespaces: number } {
+  const own = Number(order.verb.namespaces.unshare);
+  if ((own & CLONE_NEWUSER) !== 0) return { firstId: 0, blocks: 0, namespaces: own };
+  const all = targets(world, order);
+  const { firstId, blocks } = all.find(({ bit }) => bit === CLONE_NEWUSER)?.record ?? { firstId: 0, blocks: 0 };
+  const other = all.find(({ bit, record }) => bit !== CLONE_NEWCGROUP && record.firstId !== firstId);
+  if (other !== undefined)
+    throw new Failed('join namespaces', `container ${other.record.id} has another user namespace`);
+  const joined = all.reduce((bits, { bit, record }) => bits | (bit & record.namespaces), 0);
+  return { firstId, blocks, namespaces: own | joined };
 }
 
-/** The user namespace a container lives in, by its own process; undefined for the host's. */
-export function openUserNamespace(world: World, record: ContainerRecord): number | undefined {
-  return (record.namespaces & sched.CLONE_NEWUSER) === 0
-    ? undefined
-    : openNamespace(world, record, sched.CLONE_NEWUSER);
+/** Opens what the launch joins beside the user namespace; a namespace that the other shares with the host needs no joining. */
+export function openJoined({ world, order, open }: Joining): { bit: number; descriptor: number }[] {
+  const others = targets(world, order).filter(
+    ({ bit, record }) => bit !== CLONE_NEWUSER && (record.namespaces & bit) !== 0,
+  );
+  return others.map(({ bit, pidfd }) => ({ bit, descriptor: open.adopt(duplicate(pidfd), closeSync) }));
+}
+
+/** The container's user namespace: a new one over its blocks, or the joined container's; none where it has the host's. */
+export function openUsers(
+  { world, order, open }: Joining,
+  { namespaces, firstId }: ContainerRecord,
+): number | undefined {
+  if ((namespaces & CLONE_NEWUSER) === 0) return undefined;
+  const count = Number(order.verb.namespaces.uidCount);
+  if (count > 0) return open.adopt(newUserNamespace(ownIds(firstId, count)), closeSync);
+  const other = targets(world, order).find(({ bit }) => bit === CLONE_NEWUSER);
+  if (other === undefined) throw new Failed('join user namespace', 'the launch names no container for it');
+  const users = open.adopt(openSync(`/proc/${other.record.run?.pid}/ns/user`, 'r'), closeSync);
+  pidfdSendSignal(other.pidfd, 0);
+  return users;
 }

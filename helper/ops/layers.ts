@@ -7,13 +7,9 @@ import type { ImportLayer, LayerImported } from '../../proto/gen/berth/helper/v1
 import { Failed } from './failed.ts';
 import type { Order, World } from './order.ts';
 import type { Store } from './store.ts';
+import type { WorkerResult } from './worker.ts';
 
-export type LayerFacts = {
-  readonly tarBytes: number;
-  readonly entries: number;
-  readonly highestUid: number;
-  readonly highestGid: number;
-};
+export type LayerFacts = Pick<WorkerResult, 'entries' | 'highestUid' | 'highestGid'> & { readonly tarBytes: number };
 /** By diff id: the files `tar` and `index`. */
 export type Layers = Store<LayerFacts>;
 
@@ -22,7 +18,8 @@ const INDEX_BYTES = 1 << 30;
 
 /** Sum of the tars the principal has a right to. */
 export function bytesOf(layers: Layers, principal: string): number {
-  return [...layers.kept.keys()].reduce((sum, id) => sum + (layers.find(id, principal)?.tarBytes ?? 0), 0);
+  const own = [...layers.kept.values()].filter(({ rights }) => rights.has(principal));
+  return own.reduce((sum, { facts }) => sum + facts.tarBytes, 0);
 }
 
 /** Imports the layer whose bytes are the ticket's first descriptor. Throws Failed, with nothing left. */

@@ -1,6 +1,6 @@
 // What an op is given beside the host's facts: the checked verb, whose it is, and the ticket's descriptors.
 import type { Phases } from '../../proto/gen/berth/helper/v1/request.ts';
-import type { Blocks } from './blocks.ts';
+import type { Blocks } from './ids.ts';
 import type { CgroupHost } from './cgroup-host.ts';
 import type { Images } from './images.ts';
 import type { Layers } from './layers.ts';

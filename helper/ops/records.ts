@@ -1,8 +1,9 @@
 // What the helper knows of each container, on disk beside its files, so that the next helper knows it too. Written before a process is started
 // ("starting": whatever is found of it after a crash is removed) and after each change. Containers are looked up under their principal: one of
 // somebody else's and one that does not exist are the same answer.
-import { chownSync, mkdirSync, renameSync } from 'node:fs';
+import { chownSync, renameSync } from 'node:fs';
 import { emptyDirectory, list, makeDirectory, readText, removeBy, removeTree, writeWhole } from './files.ts';
+import type { Taken } from './ids.ts';
 
 /** How a process ended, as wait(2) tells it; nanoseconds of the boot clock as text, since JSON has no such numbers. */
 export type Exit = { readonly status: number; readonly bootNs: string; readonly outOfMemory: boolean };
@@ -19,12 +20,10 @@ export type Run = {
 };
 export type ExecRecord = { run?: Run; exit?: Exit };
 
-export type ContainerRecord = {
+/** The ids are those that its user namespace maps; both 0 where it has the host's. */
+export type ContainerRecord = Taken & {
   readonly id: string;
   readonly principal: string;
-  /** Host id of its id 0, and how many blocks its user namespace maps; both 0 where it has the host's. */
-  readonly firstId: number;
-  readonly blocks: number;
   /** CLONE_NEW* bits of the namespaces that are not the host's. */
   readonly namespaces: number;
   readonly layers: readonly string[];
@@ -34,44 +33,45 @@ export type ContainerRecord = {
   exit?: Exit;
   execs: Record<string, ExecRecord>;
 };
-
-export type Records = {
-  readonly all: () => Iterable<ContainerRecord>;
-  /** The principal's container; undefined for an unknown one and for somebody else's. */
-  readonly find: (principal: string, id: string) => ContainerRecord | undefined;
-  /** Whether the id is in use, whoever's it is. */
-  readonly has: (id: string) => boolean;
-  readonly save: (record: ContainerRecord) => void;
-  /** Removes record and files; afterwards they stay removed even after a power failure. */
-  readonly remove: (id: string) => Promise<void>;
-  readonly directory: (id: string) => string;
-};
+export type Records = Awaited<ReturnType<typeof openRecords>>;
 
 /** Reads all records beneath `root`. What has no whole record was damaged with the disk: it is put aside in `ROOT.lost`, for a person to look at. */
-export async function openRecords(root: string): Promise<Records> {
-  makeDirectory(root);
+export async function openRecords(root: string) {
   const gone = await emptyDirectory(`${root}.gone`); // being removed: one that is interrupted goes on at the next start
   const records = new Map<string, ContainerRecord>();
-  for (const id of list(root)) {
-    const record = parse(readText(`${root}/${id}/record.json`));
+  const leaving = new Map<string, ContainerRecord>();
+  const directory = (id: string): string => `${root}/${id}`;
+  for (const id of list(makeDirectory(root))) {
+    const record = parse(readText(`${directory(id)}/record.json`));
     if (record?.id === id) records.set(id, record);
-    else if (list(`${root}/${id}`).length === 0) await removeTree(`${root}/${id}`);
-    else renameSync(`${root}/${id}`, `${makeDirectory(`${root}.lost`)}/${id}.${process.pid}`);
+    else if (list(directory(id)).length === 0) await removeTree(directory(id));
+    else renameSync(directory(id), `${makeDirectory(`${root}.lost`)}/${id}.${process.pid}`);
   }
+  /** The principal's container; undefined for an unknown one and for somebody else's. */
+  const find = (principal: string, id: string): ContainerRecord | undefined =>
+    records.get(id)?.principal === principal ? records.get(id) : undefined;
+  const save = (record: ContainerRecord): void => {
+    records.set(record.id, record);
+    writeWhole(`${makeDirectory(directory(record.id))}/record.json`, JSON.stringify(record));
+  };
+  /** Removes record and files; afterwards they stay removed even after a power failure. */
+  const remove = async (id: string): Promise<void> => {
+    const record = records.get(id);
+    if (record !== undefined) leaving.set(id, record);
+    records.delete(id);
+    await removeBy(gone, directory(id));
+    leaving.delete(id);
+  };
   return {
     all: () => [...records.values()],
-    find: (principal, id) => (records.get(id)?.principal === principal ? records.get(id) : undefined),
-    has: (id) => records.has(id),
-    save(record) {
-      records.set(record.id, record);
-      makeDirectory(`${root}/${record.id}`);
-      writeWhole(`${root}/${record.id}/record.json`, JSON.stringify(record));
-    },
-    remove(id) {
-      records.delete(id);
-      return removeBy(gone, `${root}/${id}`);
-    },
-    directory: (id) => `${root}/${id}`,
+    /** Those with files, which are not gone for certain until `remove` is done. */
+    withFiles: () => [...records.values(), ...leaving.values()],
+    /** Whether the id is in use, whoever's it is. */
+    has: (id: string): boolean => records.has(id),
+    find,
+    save,
+    remove,
+    directory,
   };
 }
 
@@ -85,7 +85,6 @@ function parse(text: string | undefined): ContainerRecord | undefined {
 
 /** The container's own directories: the writable layer belongs to the block's first uid, the work directory and the rest to root. */
 export function makeContainerDirectories(directory: string, owner: number): void {
-  for (const name of ['upper', 'work', 'files'])
-    mkdirSync(`${directory}/${name}`, { recursive: true, mode: name === 'upper' ? 0o755 : 0o700 });
-  chownSync(`${directory}/upper`, owner, owner);
+  for (const name of ['work', 'files']) makeDirectory(`${directory}/${name}`);
+  chownSync(makeDirectory(`${directory}/upper`, 0o755), owner, owner);
 }

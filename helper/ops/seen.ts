@@ -10,9 +10,8 @@ import { Failed } from './failed.ts';
 
 /** Facts of a passed descriptor. Throws Failed for what lies on FUSE or in another mount namespace (rootless, all does, and all is the user's own). */
 export function seeFile(fd: number, rootless: boolean): SeenFile {
-  const mountId = mountIdOf(fd);
-  if (mountId === undefined) throw new Failed('look at descriptor', 'the kernel names no mount for it');
-  const type = mountType(mountId);
+  const { id, type } = mountOf(fd);
+  if (id === undefined) throw new Failed('look at descriptor', 'the kernel names no mount for it');
   if (type === undefined && !rootless)
     throw new Failed('look at descriptor', "it lies in a mount namespace that is not the host's");
   if (type?.startsWith('fuse'))
@@ -21,7 +20,7 @@ export function seeFile(fd: number, rootless: boolean): SeenFile {
   return {
     device: stat.dev,
     inode: stat.ino,
-    mountId: BigInt(mountId),
+    mountId: BigInt(id),
     path: readlinkSync(`/proc/self/fd/${fd}`),
     fsType: statfsSync(`/proc/self/fd/${fd}`).type,
     uid: Number(stat.uid),
@@ -37,14 +36,18 @@ export function seeFile(fd: number, rootless: boolean): SeenFile {
  */
 export function isQuiet(fd: number): boolean {
   if ((fcntl(fd, F_GETFL) & O_PATH) !== 0 || readlinkSync(`/proc/self/fd/${fd}`).startsWith('pipe:')) return true;
-  const type = mountType(mountIdOf(fd) ?? '');
+  const { type } = mountOf(fd);
   if (type === undefined || type.startsWith('fuse')) return false;
   const stat = fstatSync(fd);
   return stat.isFile() || stat.isDirectory();
 }
 
-function mountIdOf(fd: number): string | undefined {
-  return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
+/** The mount that a descriptor is of, and the type of its file system: undefined for a mount of another namespace. */
+function mountOf(fd: number): { readonly id: string | undefined; readonly type: string | undefined } {
+  const id = /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1];
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  const line = mounts.find((one) => one.startsWith(`${id} `));
+  return { id, type: line?.split(' - ')[1]?.split(' ')[0] };
 }
 
 /** The same file in our own mount namespace, which in a user namespace is a copy of the one it was opened in. Rootless: it is the user's own path. */
@@ -55,12 +58,4 @@ export function openHere(fd: number): number {
   if (there.dev === own.dev && there.ino === own.ino) return here;
   closeSync(here);
   throw new Failed('open a bind source', `${path} is another file by now`);
-}
-
-/** The file system type of a mount of our namespace; undefined for one of another namespace. */
-function mountType(id: string): string | undefined {
-  const line = readFileSync('/proc/self/mountinfo', 'utf8')
-    .split('\n')
-    .find((one) => one.startsWith(`${id} `));
-  return line?.split(' - ')[1]?.split(' ')[0];
 }

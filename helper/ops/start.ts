@@ -1,42 +1,55 @@
-// What launch and exec share: a lowered program is run, and its outcome becomes a record of the process or the step that failed.
+// What launch and exec share: a lowered program is run, and its outcome becomes a record of the process or the step that failed. An exec finds the
+// container by its id under the principal and joins it by the pidfd of its first process, which the helper has held since the start: a pid that came
+// again is never joined. The process gets what the request says within what policy allowed, never more than the container's user namespace gives.
 import { closeSync, readFileSync } from 'node:fs';
 import type { Stdio } from '../../proto/gen/berth/helper/v1/plan.ts';
+import type { CheckedExec } from '../decode/checked.ts';
 import { runProgram } from '../launch/run.ts';
+import { lowerExec } from '../lower/exec.ts';
+import type { ExecHost } from '../lower/host.ts';
 import type { Lowered } from '../lower/launch.ts';
 import { Refused } from '../lower/program.ts';
 import { pipe2 } from '../sys/descriptors.ts';
 import { bootNs } from '../sys/time.ts';
+import { openGroups } from './cgroup.ts';
 import { Failed } from './failed.ts';
-import type { Started } from './order.ts';
-import type { OpenedStdio } from './stdio.ts';
+import type { Started, StartOrder, World } from './order.ts';
+import { openStdio, type Stacks } from './stdio.ts';
 
-export type ToStart = {
-  /** Lowers for a status pipe's write end. */
-  readonly lower: (status: number) => Lowered;
-  readonly stdio: OpenedStdio;
-  readonly plan: Stdio;
+export type Starting = {
+  readonly world: World;
+  readonly container: string;
+  readonly stdio: Stdio;
+  readonly stacks: Stacks;
+  readonly lower: (host: Pick<ExecHost, 'machine' | 'status' | 'cgroups' | 'stdio'>) => Lowered;
+  readonly deliver: (started: Started) => void;
 };
 
 /** Runs the program to its execve; throws Failed with the step that did not work. */
-export async function start({ lower, stdio, plan }: ToStart): Promise<Started> {
+export async function start({ world, container, stdio: plan, stacks, lower, deliver }: Starting): Promise<Started> {
+  const stdio = openStdio(plan, stacks);
+  const cgroups = openGroups(world.cgroups, container, stacks.open);
   const beganNs = bootNs();
   const begun = performance.now();
   const status = pipe2();
-  const lowered = lowerOrClose(lower, status);
+  const { program, start: options } = orClose(status, () =>
+    lower({ machine: world.machine, status: status[1], cgroups, stdio: stdio.host }),
+  );
   const lowerUs = Math.round((performance.now() - begun) * 1000);
-  const outcome = await runProgram(lowered.program, status, lowered.start);
-  if (outcome.kind === 'failed') {
-    const { failure } = outcome;
-    throw new Failed(failure.step, failure.detail, { call: failure.call, errno: failure.errno });
-  }
+  const outcome = await runProgram(program, status, options);
+  if (outcome.kind === 'failed') throw new Failed(outcome.failure.step, outcome.failure.detail, outcome.failure);
   const { pid, pidfd, startUs, programUs } = outcome;
   const run = { pid, started: startTime(pid), bootNs: String(beganNs), tty: plan.tty, stdin: plan.stdin, kept: [] };
-  return { run, pidfd, held: stdio.started(), phases: { gate: 0, lower: lowerUs, start: startUs, program: programUs } };
+  const phases = { gate: 0, lower: lowerUs, start: startUs, program: programUs };
+  const started = { run, pidfd, held: stdio.started(), phases };
+  stacks.undo.move();
+  deliver(started);
+  return started;
 }
 
-function lowerOrClose(lower: ToStart['lower'], status: readonly [number, number]): Lowered {
+function orClose(status: readonly number[], lower: () => Lowered): Lowered {
   try {
-    return lower(status[1]);
+    return lower();
   } catch (error) {
     for (const end of status) closeSync(end);
     if (error instanceof Refused) throw new Failed(error.field, error.message, { cause: error });
@@ -44,7 +57,7 @@ function lowerOrClose(lower: ToStart['lower'], status: readonly [number, number]
   }
 }
 
-/** When the process was started, in clock ticks after boot; undefined for one that is no more. Source: man 5 proc_pid_stat, field 22. */
+/** When the process was started, in clock ticks after boot; empty for one that is no more. Source: man 5 proc_pid_stat, field 22. */
 export function startTime(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
@@ -52,4 +65,19 @@ export function startTime(pid: number): string {
   } catch {
     return ''; // it has ended and somebody reaped it
   }
+}
+
+/** Executes. Throws Failed with the step that did not work, and then there is no such exec. */
+export async function execInContainer(world: World, order: StartOrder<CheckedExec>): Promise<Started> {
+  const { verb, owner, deliver } = order;
+  const record = world.records.find(owner.name, verb.container);
+  const container = world.pidfdOf(verb.container);
+  if (record === undefined || container === undefined)
+    throw new Failed('execute', `container ${verb.container} does not run`);
+  using open = new DisposableStack();
+  using undo = new DisposableStack();
+  record.execs[verb.id] = {};
+  undo.defer(() => delete record.execs[verb.id]);
+  const lower: Starting['lower'] = (host) => lowerExec(verb, { ...host, container, namespaces: record.namespaces });
+  return await start({ world, container: record.id, stdio: verb.stdio, stacks: { open, undo }, lower, deliver });
 }

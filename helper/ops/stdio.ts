@@ -2,16 +2,14 @@
 // no engine runs; of standard input it keeps the reading end, from which a writing end can be made again. Descriptors go to the lane of the uid
 // that launched, by the kernel's word, and to nobody else.
 import { closeSync, openSync } from 'node:fs';
-import { EPERM } from '../../proto/abi/errno.gen.ts';
 import { F_SETPIPE_SZ, O_WRONLY } from '../../proto/abi/fcntl.gen.ts';
 import { SOCK_STREAM } from '../../proto/abi/socket.gen.ts';
 import type { Stdio } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { StdioHost } from '../lower/host.ts';
 import { fcntl, pipe2 } from '../sys/descriptors.ts';
-import { SysError } from '../sys/error.ts';
 import { openPath } from '../sys/files.ts';
 import { receiveDescriptors, socketpair } from '../sys/sockets.ts';
-import { Failed } from './failed.ts';
+import { Failed, unless } from './failed.ts';
 
 const PIPE_BYTES = 1 << 20;
 
@@ -53,11 +51,7 @@ export function openStdio(stdio: Stdio, { open, undo }: Stacks): OpenedStdio {
 /** A pipe that takes much before its writer waits; smaller where the system's limit for all pipes is reached. */
 function bigPipe(): [read: number, write: number] {
   const ends = pipe2();
-  try {
-    fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES);
-  } catch (error) {
-    if (!(error instanceof SysError && error.errno === EPERM)) throw error;
-  }
+  unless(['EPERM'], () => fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES));
   return ends;
 }
 

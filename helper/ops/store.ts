@@ -8,25 +8,11 @@ import { ioctl } from '../sys/descriptors.ts';
 import { Failed, unless } from './failed.ts';
 import { emptyDirectory, list, makeDirectory, randomName, readText, removeBy, removeTree, syncPath } from './files.ts';
 
-export type Kept<Facts> = { readonly facts: Facts; readonly rights: Set<string> };
-export type Store<Facts> = {
-  readonly path: string;
-  /** By name: what the directory holds and which principals have a right to it. */
-  readonly kept: ReadonlyMap<string, Kept<Facts>>;
-  /** The facts, for a principal who has the right. */
-  readonly find: (name: string, principal: string) => Facts | undefined;
-  /** Gives it the name, and the principal the right, once `fill` has written all files into a new directory; drops that where the name is taken by then. */
-  readonly make: (name: string, principal: string, fill: (directory: string) => Promise<Facts>) => Promise<Facts>;
-  readonly give: (name: string, principal: string) => void;
-  /** Takes the right away; true: it was the last one. */
-  readonly take: (name: string, principal: string) => boolean;
-  readonly remove: (name: string) => Promise<void>;
-  /** Makes all tars immutable, or (for a store that is to be removed) not. */
-  readonly seal: (immutable: boolean) => void;
-};
+type Kept<Facts> = { readonly facts: Facts; readonly rights: Set<string> };
+export type Store<Facts> = Awaited<ReturnType<typeof openStore<Facts>>>;
 
 /** Opens the directories of a kind beneath `root`; what was interrupted is removed. */
-export async function openStore<Facts>(root: string, kind: string): Promise<Store<Facts>> {
+export async function openStore<Facts>(root: string, kind: string) {
   const path = makeDirectory(`${root}/${kind}`);
   const temporaries = await emptyDirectory(`${root}/tmp`);
   const kept = new Map<string, Kept<Facts>>();
@@ -44,22 +30,24 @@ export async function openStore<Facts>(root: string, kind: string): Promise<Stor
   const give = (name: string, principal: string): void => {
     const rights = kept.get(name)?.rights;
     if (rights === undefined) throw new Failed(`use one of ${kind}`, 'it was dropped meanwhile');
-    if (rights.has(principal)) return;
-    writeRight(`${path}/${name}`, principal);
+    if (!rights.has(principal)) writeRight(`${path}/${name}`, principal);
     rights.add(principal);
   };
-  return {
-    path,
-    kept,
-    find: (name, principal) => (kept.get(name)?.rights.has(principal) ? kept.get(name)?.facts : undefined),
-    async make(name, principal, fill) {
-      const temporary = makeDirectory(`${temporaries}/${randomName()}`);
-      try {
-        const facts = await fill(temporary);
-        if (kept.has(name)) {
-          give(name, principal);
-          return facts;
-        }
+  /** Takes the right away; true: it was the last one. */
+  const take = (name: string, principal: string): boolean => {
+    const rights = kept.get(name)?.rights;
+    if (!rights?.delete(principal)) return false;
+    rmSync(`${path}/${name}/rights/${principal}`);
+    syncPath(`${path}/${name}/rights`);
+    return rights.size === 0;
+  };
+  /** Gives it the name, and the principal the right, once `fill` has written all files into a new directory; drops that where the name is taken by then. */
+  const make = async (name: string, principal: string, fill: (directory: string) => Promise<Facts>): Promise<Facts> => {
+    const temporary = makeDirectory(`${temporaries}/${randomName()}`);
+    try {
+      const facts = await fill(temporary);
+      if (kept.has(name)) give(name, principal);
+      else {
         writeFileSync(`${temporary}/facts`, JSON.stringify(facts), { mode: 0o600, flush: true });
         writeRight(temporary, principal);
         syncPath(temporary);
@@ -67,21 +55,25 @@ export async function openStore<Facts>(root: string, kind: string): Promise<Stor
         syncPath(path);
         setImmutable(`${path}/${name}/tar`, true);
         kept.set(name, { facts, rights: new Set([principal]) });
-        return facts;
-      } finally {
-        await removeTree(temporary);
       }
-    },
+      return facts;
+    } finally {
+      await removeTree(temporary);
+    }
+  };
+  return {
+    path,
+    /** By name: what the directory holds and which principals have a right to it. */
+    kept: kept as ReadonlyMap<string, Kept<Facts>>,
+    /** The facts, for a principal who has the right. */
+    find: (name: string, principal: string): Facts | undefined =>
+      kept.get(name)?.rights.has(principal) ? kept.get(name)?.facts : undefined,
+    make,
     give,
-    take(name, principal) {
-      const rights = kept.get(name)?.rights;
-      if (!rights?.delete(principal)) return false;
-      rmSync(`${path}/${name}/rights/${principal}`);
-      syncPath(`${path}/${name}/rights`);
-      return rights.size === 0;
-    },
+    take,
     remove,
-    seal(immutable) {
+    /** Makes all tars immutable, or (for a store that is to be removed) not. */
+    seal: (immutable: boolean): void => {
       for (const name of kept.keys()) setImmutable(`${path}/${name}/tar`, immutable);
     },
   };

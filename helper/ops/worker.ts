@@ -8,7 +8,7 @@ import { reaped } from '../launch/run.ts';
 import type { Machine } from '../lower/host.ts';
 import { pipe2 } from '../sys/descriptors.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
-import { ownIds } from './binds.ts';
+import { ownIds } from './ids.ts';
 import { Failed } from './failed.ts';
 import { type Sandboxed, startSandboxed } from './sandbox.ts';
 

@@ -4,12 +4,12 @@ import type { Phases, Reason, Result } from '../../proto/gen/berth/helper/v1/req
 import type { CheckedLaunch, CheckedVerb } from '../decode/checked.ts';
 import type { Granted } from '../gate/verdict.ts';
 import { applyLimits, freeze, killAll } from '../ops/cgroup.ts';
-import { forget, launchContainer } from '../ops/container.ts';
-import { execInContainer } from '../ops/exec.ts';
+import { launchContainer } from '../ops/container.ts';
 import { Failed } from '../ops/failed.ts';
 import { importLayer } from '../ops/layers.ts';
 import type { Order, Owner, Started, World } from '../ops/order.ts';
 import type { Run } from '../ops/records.ts';
+import { execInContainer } from '../ops/start.ts';
 import { forLane } from '../ops/stdio.ts';
 import type { Ticket } from './lane.ts';
 import type { Living } from './living.ts';
@@ -93,7 +93,7 @@ async function performContainer(performer: Performer, asked: Asked, verb: Checke
     case 'remove': {
       const record = known(world, owner, verb.value.container);
       living.release(record.id, ['', ...Object.keys(record.execs)]);
-      await forget(world, record);
+      await world.records.remove(record.id);
       return DONE;
     }
     case 'attach':

@@ -4,7 +4,6 @@ import { closeSync, readdirSync, readlinkSync } from 'node:fs';
 import type { Keeper } from '../launch/keeper.ts';
 import { isFrozen, oomKilled, removeCgroups } from '../ops/cgroup.ts';
 import { groupNames } from '../ops/cgroup-host.ts';
-import { forget } from '../ops/container.ts';
 import type { World } from '../ops/order.ts';
 import type { ContainerRecord, Exit, Run } from '../ops/records.ts';
 import { startTime } from '../ops/start.ts';
@@ -30,7 +29,6 @@ export async function reconcile(found: Found): Promise<void> {
   const { world, keeper } = found;
   const all = [...world.records.all()];
   endStrays(keeper.pid, new Set(runsOf(all).map((run) => run.pid)));
-  for (const record of all) if (record.blocks > 0) world.blocks.use(record.firstId, record.blocks);
   const known = new Set(all.map((record) => record.id));
   for (const id of groupNames(world.cgroups)) if (!known.has(id)) await removeCgroups(world.cgroups, id);
   for (const record of all) await reconcileOne(found, record);
@@ -42,7 +40,7 @@ async function reconcileOne(found: Found, record: ContainerRecord): Promise<void
   const { world } = found;
   if (record.state === 'starting') {
     await removeCgroups(world.cgroups, record.id);
-    if (record.exit === undefined) return await forget(world, record);
+    if (record.exit === undefined) return await world.records.remove(record.id);
     record.state = 'exited';
   } else if (record.state === 'running') record.frozen = isFrozen(world.cgroups, record.id);
   for (const [exec, one] of Object.entries(record.execs)) {

@@ -6,9 +6,9 @@ import { SIGKILL } from '../../proto/abi/signal.gen.ts';
 import { ARCH } from '../launch/child.ts';
 import { newSeedNamespace, newStoreNamespace } from '../launch/namespaces.ts';
 import type { Machine } from '../lower/host.ts';
-import { ONE_ID, openBlocks } from '../ops/blocks.ts';
 import { freeze, killAll } from '../ops/cgroup.ts';
 import { NO_CGROUPS, openCgroups } from '../ops/cgroup-host.ts';
+import { ONE_ID, openBlocks } from '../ops/ids.ts';
 import { openImages } from '../ops/images.ts';
 import type { LayerFacts } from '../ops/layers.ts';
 import type { World } from '../ops/order.ts';
@@ -35,14 +35,14 @@ export async function openWorld({ paths, slot, living }: Opening): Promise<World
     seedNamespace: newSeedNamespace(rootless),
     storeNamespace: newStoreNamespace(),
   };
-  const blocks = rootless ? ONE_ID : openBlocks(`${paths.helper}/blocks`, slot);
+  const records = await openRecords(`${paths.helper}/containers`);
+  const blocks = rootless ? ONE_ID : openBlocks(`${paths.helper}/blocks`, slot, records.withFiles);
   const workerId = blocks.take(WORKER, 1);
   const worker = newWorker(machine, workerProgram(process.argv[1] ?? ''), workerId);
   const layers = await openStore<LayerFacts>(paths.helper, 'layers');
   layers.seal(true);
   const images = await openImages({ root: paths.helper, machine, layers, worker, workerId });
   const cgroups = rootless ? NO_CGROUPS : openCgroups(slot === 0 ? 'berth' : `berth-${slot}`);
-  const records = await openRecords(`${paths.helper}/containers`);
   return { machine, cgroups, blocks, records, layers, images, worker, pidfdOf: living.pidfdOf };
 }
 

@@ -1,16 +1,16 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { BLOCK_IDS, type Blocks, openBlocks, slotRange } from '../../../helper/ops/blocks.ts';
+import { BLOCK_IDS, type Blocks, openBlocks, slotRange, type Taken } from '../../../helper/ops/ids.ts';
 
 let directory: string;
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'berth-blocks-'));
 });
 afterEach(() => rmSync(directory, { recursive: true }));
-const open = (slot = 3): Blocks => openBlocks(join(directory, 'blocks'), slot);
+const open = (used: readonly Taken[] = []): Blocks => openBlocks(join(directory, 'blocks'), 3, () => used);
 
 test('slots do not overlap and stay below 2^31', () => {
   const ranges = Array.from({ length: 24 }, (_, slot) => slotRange(slot)).map(({ first, count }) => [
@@ -29,16 +29,19 @@ test('a block is one principal’s for good, over restarts', () => {
   const again = open();
   expect(again.take('bob', 1)).not.toBe(ada);
   expect(again.take('ada', 1)).toBe(ada); // its container’s record was not said to use it
-  expect(readFileSync(join(directory, 'blocks'), 'utf8')).toContain(`${ada} ada container\n`);
+  expect(readFileSync(join(directory, 'blocks'), 'utf8')).toContain(
+    JSON.stringify({ first: ada, principal: 'ada', storage: false }),
+  );
 });
 
 test('a freed block is used again by its principal only, and not while another container shares it', () => {
-  const blocks = open();
+  const used: Taken[] = [];
+  const blocks = open(used);
   const first = blocks.take('ada', 1);
-  blocks.use(first, 1);
-  blocks.free(first, 1);
+  used.push({ firstId: first, blocks: 1 }, { firstId: first, blocks: 1 });
+  used.pop();
   expect(blocks.take('ada', 1)).not.toBe(first);
-  blocks.free(first, 1);
+  used.pop();
   expect(blocks.take('bob', 1)).not.toBe(first);
   expect(blocks.take('ada', 1)).toBe(first);
 });
@@ -53,14 +56,15 @@ test('the storage range is one for each principal and never a container’s', ()
 });
 
 test('when a slot is full the refusal says so, and nothing was given', () => {
-  const blocks = open();
-  blocks.take('ada', 128);
+  const used: Taken[] = [];
+  const blocks = open(used);
+  used.push({ firstId: blocks.take('ada', 128), blocks: 128 });
   expect(() => blocks.take('bob', 1)).toThrow(/no 1 free blocks .* slot 3/);
 });
 
 test('a file that cannot be written gives no block', () => {
   const path = join(directory, 'missing', 'blocks');
-  const blocks = openBlocks(path, 3);
+  const blocks = openBlocks(path, 3, () => []);
   expect(() => blocks.take('ada', 1)).toThrow(/ENOENT/);
 });
 
@@ -73,29 +77,22 @@ test('whatever is taken and freed, two containers that share nothing never have 
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-      writeFileSync(join(directory, 'blocks'), '');
-      let blocks = open();
-      const held: { who: string; first: number; count: number }[] = [];
+      rmSync(join(directory, 'blocks'), { force: true });
+      const held: Taken[] = [];
+      let blocks = open(held);
       const owner = new Map<number, string>();
       for (const { who, count, free, restart } of steps) {
-        if (restart) {
-          blocks = open();
-          for (const one of held) blocks.use(one.first, one.count);
-        }
-        const gone = free ? held.shift() : undefined;
-        if (gone !== undefined) blocks.free(gone.first, gone.count);
+        if (restart) blocks = open(held);
+        if (free) held.shift();
         const first = blocks.take(who, count);
         for (let i = 0; i < count; i++) {
           const block = first + i * BLOCK_IDS;
           expect(owner.get(block) ?? who).toBe(who);
           owner.set(block, who);
-          expect(held.some((one) => block >= one.first && block < one.first + one.count * BLOCK_IDS)).toBe(false);
+          expect(held.some((one) => block >= one.firstId && block < one.firstId + one.blocks * BLOCK_IDS)).toBe(false);
         }
-        held.push({ who, first, count });
-        if (held.length > 20) {
-          const oldest = held.shift();
-          if (oldest !== undefined) blocks.free(oldest.first, oldest.count);
-        }
+        held.push({ firstId: first, blocks: count });
+        if (held.length > 20) held.shift();
       }
     }),
     { numRuns: 60 },
