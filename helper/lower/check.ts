@@ -27,7 +27,8 @@ export type Shape = {
 };
 
 const PIDS = sched.CLONE_NEWPID | sched.CLONE_NEWTIME;
-const CLONED =
+/** Namespaces that a new process is cloned into; those of users and time are entered before. */
+export const CLONED =
   sched.CLONE_NEWNS |
   sched.CLONE_NEWUTS |
   sched.CLONE_NEWIPC |

@@ -15,7 +15,7 @@ import { openJoined, openUsers, placeOf } from './joined.ts';
 import type { Order, Started, StartOrder, World } from './order.ts';
 import { type ContainerRecord, makeContainerDirectories } from './records.ts';
 import { openHere } from './seen.ts';
-import { start } from './start.ts';
+import { type Starting, start } from './start.ts';
 
 /** Launches. Throws Failed with the step that did not work, and then nothing is left of it. */
 export async function launchContainer(world: World, order: StartOrder<CheckedLaunch>): Promise<Started> {
@@ -87,18 +87,13 @@ async function startIt(world: World, order: StartOrder<CheckedLaunch>, record: C
     binds,
     joined: openJoined(joining),
   };
-  return await start({
-    world,
-    container: verb.id,
-    stdio: verb.stdio,
-    stacks: { open, undo },
-    lower: (shared) => lowerLaunch(verb, { ...host, ...shared }),
-    deliver: (started) => {
-      delete record.exit;
-      Object.assign(record, { state: 'running', run: started.run });
-      order.deliver(started);
-    },
-  });
+  const deliver = (started: Started): void => {
+    delete record.exit;
+    Object.assign(record, { state: 'running', run: started.run });
+    order.deliver(started);
+  };
+  const lower: Starting['lower'] = (shared) => lowerLaunch(verb, { ...host, ...shared });
+  return await start(world, { ...order, deliver }, { container: verb.id, stacks: { open, undo }, lower });
 }
 
 type Binds = ReadonlyMap<number, BindSource>;

@@ -4,13 +4,14 @@
 import { closeSync, existsSync } from 'node:fs';
 import { F_DUPFD_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
 import { MOUNT_ATTR_NODEV, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY } from '../../proto/abi/mount.gen.ts';
-import * as sched from '../../proto/abi/sched.gen.ts';
+import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
 import { S_IFREG } from '../../proto/abi/stat.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
 import { type Resource, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
 import { runProgram } from '../launch/run.ts';
 import * as calls from '../lower/calls.ts';
+import { CLONED } from '../lower/check.ts';
 import { lowerExecute } from '../lower/execute.ts';
 import type { Machine } from '../lower/host.ts';
 import { becomeUser, lowerHardening, settleLimits } from '../lower/identity.ts';
@@ -35,13 +36,6 @@ export type Sandboxed = {
   readonly limits: readonly (readonly [Resource, number])[];
 };
 
-const FLAGS =
-  sched.CLONE_NEWNS |
-  sched.CLONE_NEWPID |
-  sched.CLONE_NEWNET |
-  sched.CLONE_NEWIPC |
-  sched.CLONE_NEWUTS |
-  sched.CLONE_NEWCGROUP;
 const READ_ONLY = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 const LIBRARIES = ['usr/lib', 'usr/lib64', 'lib', 'lib64'];
 /** Passed descriptors end up beneath the first number; they are moved above the second before, so that none is overwritten on the way to its place. */
@@ -76,13 +70,13 @@ function lowerSandbox(machine: Machine, sandboxed: Sandboxed, status: number): P
     calls.setAttributes(making, clone, { set: READ_ONLY });
     return [path, clone] as const;
   });
-  making.call(nr.SYS_setns, [program.use(machine.seedNamespace), sched.CLONE_NEWNS]);
+  making.call(nr.SYS_setns, [program.use(machine.seedNamespace), CLONE_NEWNS]);
   if (userNamespace !== undefined) {
-    making.call(nr.SYS_setns, [program.use(userNamespace), sched.CLONE_NEWUSER]);
+    making.call(nr.SYS_setns, [program.use(userNamespace), CLONE_NEWUSER]);
     becomeRoot(program, false);
   }
   for (const fd of descriptors) program.use(fd);
-  cloneProcess(program, { flags: FLAGS, close: [] });
+  cloneProcess(program, { flags: CLONED, close: [] });
   calls.attachAt(making, root, '/root');
   for (const [path, clone] of clones) calls.attach(making, clone, calls.openWithin(making, { at: root, path }));
   calls.enterRoot(making, root);

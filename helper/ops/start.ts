@@ -17,17 +17,17 @@ import type { Started, StartOrder, World } from './order.ts';
 import { openStdio, type Stacks } from './stdio.ts';
 
 export type Starting = {
-  readonly world: World;
   readonly container: string;
-  readonly stdio: Stdio;
   readonly stacks: Stacks;
   readonly lower: (host: Pick<ExecHost, 'machine' | 'status' | 'cgroups' | 'stdio'>) => Lowered;
-  readonly deliver: (started: Started) => void;
 };
+type Verb = { readonly stdio: Stdio };
 
 /** Runs the program to its execve; throws Failed with the step that did not work. */
-export async function start({ world, container, stdio: plan, stacks, lower, deliver }: Starting): Promise<Started> {
-  const stdio = openStdio(plan, stacks);
+export async function start(world: World, order: StartOrder<Verb>, starting: Starting): Promise<Started> {
+  const { container, stacks, lower } = starting;
+  const { tty, stdin } = order.verb.stdio;
+  const stdio = openStdio(order.verb.stdio, stacks);
   const cgroups = openGroups(world.cgroups, container, stacks.open);
   const beganNs = bootNs();
   const begun = performance.now();
@@ -39,11 +39,11 @@ export async function start({ world, container, stdio: plan, stacks, lower, deli
   const outcome = await runProgram(program, status, options);
   if (outcome.kind === 'failed') throw new Failed(outcome.failure.step, outcome.failure.detail, outcome.failure);
   const { pid, pidfd, startUs, programUs } = outcome;
-  const run = { pid, started: startTime(pid), bootNs: String(beganNs), tty: plan.tty, stdin: plan.stdin, kept: [] };
+  const run = { pid, started: startTime(pid), bootNs: String(beganNs), tty, stdin, kept: [] };
   const phases = { gate: 0, lower: lowerUs, start: startUs, program: programUs };
   const started = { run, pidfd, held: stdio.started(), phases };
   stacks.undo.move();
-  deliver(started);
+  order.deliver(started);
   return started;
 }
 
@@ -69,7 +69,7 @@ export function startTime(pid: number): string {
 
 /** Executes. Throws Failed with the step that did not work, and then there is no such exec. */
 export async function execInContainer(world: World, order: StartOrder<CheckedExec>): Promise<Started> {
-  const { verb, owner, deliver } = order;
+  const { verb, owner } = order;
   const record = world.records.find(owner.name, verb.container);
   const container = world.pidfdOf(verb.container);
   if (record === undefined || container === undefined)
@@ -79,5 +79,5 @@ export async function execInContainer(world: World, order: StartOrder<CheckedExe
   record.execs[verb.id] = {};
   undo.defer(() => delete record.execs[verb.id]);
   const lower: Starting['lower'] = (host) => lowerExec(verb, { ...host, container, namespaces: record.namespaces });
-  return await start({ world, container: record.id, stdio: verb.stdio, stacks: { open, undo }, lower, deliver });
+  return await start(world, order, { container: record.id, stacks: { open, undo }, lower });
 }
