@@ -39,7 +39,8 @@ export function openAudit({ directory, segmentBytesMax = SEGMENT_BYTES, write = 
   const put = (bytes: Buffer): void => {
     if (segment !== undefined && segment.size + bytes.length > segmentBytesMax) retire(segment);
     if (segment === undefined) {
-      segment = { fd: openSync(join(directory, segmentName(end.segment + 1)), NEW, 0o600), size: 0 };
+      const name = `${String(end.segment + 1).padStart(8, '0')}.jsonl`;
+      segment = { fd: openSync(join(directory, name), NEW, 0o600), size: 0 };
       end.segment += 1;
     }
     let wrote = 0;
@@ -78,10 +79,6 @@ export function openAudit({ directory, segmentBytesMax = SEGMENT_BYTES, write = 
   };
 }
 
-function segmentName(number: number): string {
-  return `${String(number).padStart(8, '0')}.jsonl`;
-}
-
 /** Where the log ends: its last whole record, and what is left of one that a crash cut short. */
 function readEnd(directory: string): { segment: number; number: number; last: string; torn: number } {
   const names = readdirSync(directory).filter((name) => /^\d{8}\.jsonl$/.test(name));
@@ -94,17 +91,9 @@ function readEnd(directory: string): { segment: number; number: number; last: st
     torn += bytes.length - (end + 1);
     if (end < 0) continue;
     const line = bytes.subarray(bytes.subarray(0, end).lastIndexOf(10) + 1, end);
-    return { segment, number: numberOf(line), last: recordHash(line), torn };
+    // A record that somebody spoiled does not keep the helper from going on: the chain tells of it for ever.
+    const number = /"number":(\d{1,15})[,}]/.exec(line.toString())?.[1];
+    return { segment, number: Number(number ?? 0), last: recordHash(line), torn };
   }
   return { segment, number: 0, last: FIRST_PREVIOUS, torn };
-}
-
-/** A record that somebody spoiled does not keep the helper from going on: the chain tells of it for ever. */
-function numberOf(line: Buffer): number {
-  try {
-    const { number } = JSON.parse(line.toString());
-    return Number.isSafeInteger(number) ? number : 0;
-  } catch {
-    return 0;
-  }
 }

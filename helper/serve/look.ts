@@ -1,6 +1,5 @@
 // What the helper knows of a request before it is judged: whether the object is the principal's and in a state that allows the verb, and the facts of
 // the passed descriptors. An object of somebody else and one that does not exist give the same reason.
-import { unreachable } from '../../core/base/brand.ts';
 import * as sched from '../../proto/abi/sched.gen.ts';
 import type { Reason } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { Seen, SeenFile } from '../../proto/policy/seen.ts';
@@ -148,6 +147,6 @@ export function stateForbids(world: World, principal: string, verb: CheckedVerb)
     case 'watch':
       return undefined;
     default:
-      return unreachable(verb);
+      throw new TypeError(verb satisfies never);
   }
 }

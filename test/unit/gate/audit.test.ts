@@ -53,6 +53,14 @@ describe('openAudit()', () => {
     expect(readLog(log).at(-1)).toMatchObject({ number: 3, torn: 5 });
   });
 
+  test('goes on after a last record that somebody spoiled, and the chain tells of it', () => {
+    write(2);
+    appendFileSync(join(log, '00000001.jsonl'), '{"reasons":["\\"number\\":7,"]}\n');
+    write(1);
+    expect(readLog(log).at(-1)).toMatchObject({ number: 1 });
+    expect(verifyChain(segments(log)).broken).toBe('00000001.jsonl:3: is number undefined, should be 3');
+  });
+
   test('a write that fails half way leaves nothing behind', () => {
     let room = 300;
     const audit = openAudit({
