@@ -13,7 +13,7 @@ import { createProgram, type Program, type Result, u64 } from '../lower/program.
 import { pipe2 } from '../sys/descriptors.ts';
 import { openPath } from '../sys/files.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
-import { startChild, type StartOptions } from './child.ts';
+import { startChild } from './child.ts';
 import { decodeStatus, reaped, runToEnd, type StepFailure } from './run.ts';
 
 /** `count` ids from `outside` in the helper's user namespace are `inside` in the new one. */
@@ -24,34 +24,39 @@ export type IdMaps = { readonly uids: readonly IdRange[]; readonly gids: readonl
 export function newUserNamespace({ uids, gids }: IdMaps): number {
   const print = (ranges: readonly IdRange[]) =>
     ranges.map((one) => `${one.inside} ${one.outside} ${one.count}`).join('\n');
-  return holdNamespace(
-    () => undefined,
-    { flags: CLONE_NEWUSER },
-    (pid) => {
-      writeFileSync(`/proc/${pid}/uid_map`, print(uids));
-      writeFileSync(`/proc/${pid}/gid_map`, print(gids));
-      return openPath(`/proc/${pid}/ns/user`, O_CLOEXEC);
-    },
-  );
+  const prepare = (pid: number) => {
+    writeFileSync(`/proc/${pid}/uid_map`, print(uids));
+    writeFileSync(`/proc/${pid}/gid_map`, print(gids));
+  };
+  return holdNamespace('user', { flags: CLONE_NEWUSER, prepare });
 }
 
-/** Runs what makes the namespace, then `take` while its process waits, then ends the process. Throws Error with the step that failed. */
-function holdNamespace(make: (program: Program) => void, options: StartOptions, take: (pid: number) => number): number {
+type Making = {
+  /** What the process does to make it, or the flags that it is cloned with. */
+  readonly make?: (program: Program) => void;
+  readonly flags?: number;
+  /** What is done to it from outside. */
+  readonly prepare?: (pid: number) => void;
+};
+
+/** Makes the namespace and opens it while its process waits, then ends the process. Throws Error with the step that failed. */
+function holdNamespace(kind: 'user' | 'mnt', { make, flags = 0, prepare }: Making): number {
   const [read, write] = pipe2();
   const program = createProgram(write);
-  make(program.during('make a mount namespace'));
+  make?.(program.during('make a mount namespace'));
   program.call(nr.SYS_close, [write]);
   const nothing = program.data(u64(0));
   program.call(nr.SYS_rt_sigtimedwait, [nothing, 0, program.data(u64(10, 0)), SIGSET_BYTES], { ignore: true });
   program.call(nr.SYS_exit_group, [0]);
   try {
-    const child = startChild(program, options);
+    const child = startChild(program, { flags });
     closeSync(write);
     try {
       const report = Buffer.alloc(64);
       const { failure } = decodeStatus(report.subarray(0, readSync(read, report)), program);
       if (failure !== undefined) throw new Error(`cannot make a namespace: ${failure.detail}`);
-      return take(child.pid);
+      prepare?.(child.pid);
+      return openPath(`/proc/${child.pid}/ns/${kind}`, O_CLOEXEC);
     } finally {
       pidfdSendSignal(child.pidfd, SIGKILL);
       void reaped(child.pidfd);
@@ -98,7 +103,7 @@ export function newSeedNamespace(rootless: boolean): number {
       for (const [path, mount] of parts) calls.attach(program, mount, calls.openWithin(program, { at: root, path }));
     });
   };
-  return holdNamespace(make, {}, (pid) => openPath(`/proc/${pid}/ns/mnt`, O_CLOEXEC));
+  return holdNamespace('mnt', { make });
 }
 
 /** Character device 1:3. Source: Documentation/admin-guide/devices.txt. */
@@ -107,7 +112,7 @@ const NULL_DEVICE = (1 << 8) | 3;
 /** The mount namespace in which merged images are attached, for launches to clone from. */
 export function newStoreNamespace(): number {
   const make = (program: Program) => newRoot(program, (root) => calls.attachAt(program, root, '/proc'));
-  return holdNamespace(make, {}, (pid) => openPath(`/proc/${pid}/ns/mnt`, O_CLOEXEC));
+  return holdNamespace('mnt', { make });
 }
 
 export type Image = {
@@ -120,27 +125,23 @@ export type Image = {
 };
 
 /** Mounts a merged EROFS image in the store's namespace; gives the step that failed. */
-export async function attachImage({ storeNamespace, name, source, devices }: Image): Promise<StepFailure | undefined> {
-  const status = pipe2();
-  const program = createProgram(status[1]).during('mount the image');
-  const extra = devices.map((device): calls.Setting => ['device', device]);
-  const settings: calls.Setting[] = [['source', source], ...extra, ['ro', true]];
+export function attachImage({ storeNamespace, name, source, devices }: Image): Promise<StepFailure | undefined> {
+  const layers = devices.map((device): calls.Setting => ['device', device]);
+  const settings: calls.Setting[] = [['source', source], ...layers, ['ro', true]];
   const attributes = mnt.MOUNT_ATTR_RDONLY | mnt.MOUNT_ATTR_NODEV;
-  const image = calls.newFilesystem(program, { type: 'erofs', settings, attributes });
-  program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS]);
-  program.call(nr.SYS_mkdirat, [AT_FDCWD, `/${name}`, 0o755]);
-  calls.attachAt(program, image, `/${name}`);
-  program.call(nr.SYS_exit_group, [0]);
-  return await runToEnd(program, status);
+  return runToEnd('mount the image', (program) => {
+    const image = calls.newFilesystem(program, { type: 'erofs', settings, attributes });
+    program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS]);
+    program.call(nr.SYS_mkdirat, [AT_FDCWD, `/${name}`, 0o755]);
+    calls.attachAt(program, image, `/${name}`);
+  });
 }
 
 /** Takes an image out of the store's namespace; containers that use it keep their own view of it. Gives the step that failed. */
-export async function detachImage(storeNamespace: number, name: string): Promise<StepFailure | undefined> {
-  const status = pipe2();
-  const program = createProgram(status[1]).during('unmount the image');
-  program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS]);
-  program.call(nr.SYS_umount2, [`/${name}`, mnt.MNT_DETACH]);
-  program.call(nr.SYS_unlinkat, [AT_FDCWD, `/${name}`, AT_REMOVEDIR]);
-  program.call(nr.SYS_exit_group, [0]);
-  return await runToEnd(program, status);
+export function detachImage(storeNamespace: number, name: string): Promise<StepFailure | undefined> {
+  return runToEnd('unmount the image', (program) => {
+    program.call(nr.SYS_setns, [program.use(storeNamespace), CLONE_NEWNS]);
+    program.call(nr.SYS_umount2, [`/${name}`, mnt.MNT_DETACH]);
+    program.call(nr.SYS_unlinkat, [AT_FDCWD, `/${name}`, AT_REMOVEDIR]);
+  });
 }

@@ -2,13 +2,13 @@
 // kernel: a container that traces its processes can hold up their end for as long as it likes, so there is a deadline, and the loop goes on.
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { ENOENT, ENOTDIR, ESRCH } from '../../proto/abi/errno.gen.ts';
+import { ENOENT, ENOTDIR } from '../../proto/abi/errno.gen.ts';
 import { SIGKILL } from '../../proto/abi/signal.gen.ts';
 import * as unistd from '../../proto/abi/unistd.gen.ts';
 import { REPORT_BYTES } from '../lower/encode.ts';
-import type { Program } from '../lower/program.ts';
-import { watchPidfd } from '../sys/descriptors.ts';
-import { errnoName, SysError } from '../sys/error.ts';
+import { createProgram, type Program } from '../lower/program.ts';
+import { pipe2, watchPidfd } from '../sys/descriptors.ts';
+import { errnoName } from '../sys/error.ts';
 import { pidfdOpen, pidfdSendSignal, waitPidfd } from '../sys/processes.ts';
 import { BEFORE_LAUNCHER, type Child, type StartOptions, startChild } from './child.ts';
 
@@ -20,14 +20,9 @@ export type StepFailure = {
   readonly detail: string;
 };
 export type Report = { readonly pid: number | undefined; readonly failure: StepFailure | undefined };
+type Times = { readonly startUs: number; readonly programUs: number };
 export type RunOutcome =
-  | {
-      readonly kind: 'running';
-      readonly pid: number;
-      readonly pidfd: number;
-      readonly startUs: number;
-      readonly programUs: number;
-    }
+  | ({ readonly kind: 'running'; readonly pid: number; readonly pidfd: number } & Times)
   | { readonly kind: 'failed'; readonly failure: StepFailure };
 
 export type RunOptions = StartOptions & { readonly deadlineMs?: number };
@@ -66,32 +61,23 @@ function callName(number: number | undefined): string {
  * reaped in any case, the second where it failed; a running one is the caller's to reap.
  */
 export async function runProgram(program: Program, status: Pipe, options: RunOptions = {}): Promise<RunOutcome> {
-  const { deadlineMs = DEADLINE_MS } = options;
-  const begun = performance.now();
-  const first = startAndClose(program, status, options);
-  const started = performance.now();
-  const { pid, failure } = await followed(program, { status: status[0], first, deadlineMs });
-  const ended = performance.now();
-  await reaped(first.pidfd);
+  const { pid, failure, startUs, programUs } = await followed(program, status, options);
   if (pid === undefined)
     return { kind: 'failed', failure: failure ?? failureNamed('the launcher ended without a word') };
   const pidfd = pidfdOpen(pid);
-  if (failure === undefined) {
-    const micros = (ms: number) => Math.round(ms * 1000);
-    return { kind: 'running', pid, pidfd, startUs: micros(started - begun), programUs: micros(ended - started) };
-  }
-  kill(pidfd);
+  if (failure === undefined) return { kind: 'running', pid, pidfd, startUs, programUs };
+  pidfdSendSignal(pidfd, SIGKILL);
   await reaped(pidfd);
   return { kind: 'failed', failure };
 }
 
-/** Runs a program that only does something and ends; gives the step that failed. */
-export async function runToEnd(program: Program, status: Pipe): Promise<StepFailure | undefined> {
-  const deadlineMs = DEADLINE_MS;
-  const first = startAndClose(program, status, {});
-  const { failure } = await followed(program, { status: status[0], first, deadlineMs });
-  await reaped(first.pidfd);
-  return failure;
+/** Runs what does one step and ends; gives how that failed. */
+export async function runToEnd(step: string, make: (program: Program) => void): Promise<StepFailure | undefined> {
+  const status = pipe2();
+  const program = createProgram(status[1]).during(step);
+  make(program);
+  program.call(unistd.SYS_exit_group, [0]);
+  return (await followed(program, status, {})).failure;
 }
 
 function startAndClose(program: Program, [read, write]: Pipe, options: StartOptions): Child {
@@ -105,12 +91,14 @@ function startAndClose(program: Program, [read, write]: Pipe, options: StartOpti
   }
 }
 
-type Following = { readonly status: number; readonly first: Child; readonly deadlineMs: number };
-
-/** Reads what the program reports until nobody can report any more. A container's root can hold that up, so it has a deadline. */
-async function followed(program: Program, { status, first, deadlineMs }: Following): Promise<Report> {
+/** Starts the program and reads what it reports until nobody can report any more. A container's root can hold that up, so it has a deadline. */
+async function followed(program: Program, status: Pipe, options: RunOptions): Promise<Report & Times> {
+  const { deadlineMs = DEADLINE_MS } = options;
+  const begun = performance.now();
+  const first = startAndClose(program, status, options);
+  const started = performance.now();
   const chunks: Buffer[] = [];
-  const socket = new Socket({ fd: status, readable: true, writable: false });
+  const socket = new Socket({ fd: status[0], readable: true, writable: false });
   const late = setTimeout(() => socket.destroy(), deadlineMs);
   await new Promise((resolve) => {
     socket.on('data', (chunk: Buffer) => void chunks.push(chunk));
@@ -118,22 +106,16 @@ async function followed(program: Program, { status, first, deadlineMs }: Followi
     socket.on('close', resolve);
   });
   clearTimeout(late);
-  const report = decodeStatus(Buffer.concat(chunks), program);
-  if (socket.readableEnded) return report;
-  kill(first.pidfd);
-  return { pid: report.pid, failure: failureNamed(`not done within ${deadlineMs / 1000} s`) };
+  const micros = (ms: number) => Math.round(ms * 1000);
+  const times = { startUs: micros(started - begun), programUs: micros(performance.now() - started) };
+  const report = { ...decodeStatus(Buffer.concat(chunks), program), ...times };
+  if (!socket.readableEnded) pidfdSendSignal(first.pidfd, SIGKILL);
+  await reaped(first.pidfd);
+  return socket.readableEnded ? report : { ...report, failure: failureNamed(`not done within ${deadlineMs / 1000} s`) };
 }
 
 function failureNamed(detail: string): StepFailure {
   return { step: 'start', call: '', errno: 0, detail };
-}
-
-function kill(pidfd: number): void {
-  try {
-    pidfdSendSignal(pidfd, SIGKILL);
-  } catch (error) {
-    if (!(error instanceof SysError) || error.errno !== ESRCH) throw error;
-  }
 }
 
 /** Waits for the process's end, reaps it and closes its pidfd; gives wait(2)'s status. */

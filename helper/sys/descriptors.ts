@@ -12,9 +12,7 @@ export function pipe2(flags = 0): [read: number, write: number] {
 }
 
 /** man 2 fcntl, for commands whose argument is a number. */
-export function fcntl(fd: number, command: number, value = 0): number {
-  return checked('fcntl', fd, raw.fcntl(fd, command, value));
-}
+export const fcntl = (fd: number, command: number, value = 0) => checked('fcntl', fd, raw.fcntl(fd, command, value));
 
 /** A duplicate under the lowest free number, close-on-exec. */
 export function duplicate(fd: number): number {
@@ -27,19 +25,14 @@ export function isOpen(fd: number): boolean {
 }
 
 /** man 2 dup3. */
-export function dup3(from: number, to: number, flags = O_CLOEXEC): void {
-  checked('dup3', from, raw.dup3(from, to, flags));
-}
+export const dup3 = (from: number, to: number, flags = O_CLOEXEC) => checked('dup3', from, raw.dup3(from, to, flags));
 
 /** man 2 ioctl; `value` is read and written in place. */
-export function ioctl(fd: number, request: number, value: Uint8Array = new Uint8Array(8)): number {
-  return checked('ioctl', `${fd} 0x${request.toString(16)}`, raw.ioctl(fd, request, value));
-}
+export const ioctl = (fd: number, request: number, value: Uint8Array = new Uint8Array(8)) =>
+  checked('ioctl', `${fd} 0x${request.toString(16)}`, raw.ioctl(fd, request, value));
 
 /** man 2 memfd_create. */
-export function memfdCreate(name: string, flags: number): number {
-  return checked('memfd_create', name, raw.memfdCreate(name, flags));
-}
+export const memfdCreate = (name: string, flags: number) => checked('memfd_create', name, raw.memfdCreate(name, flags));
 
 // libuv's handle for pipes polls any descriptor it is given; Node shows its class only on a socket's handle.
 type PipeHandle = { open(fd: number): number; readStart(): number; close(): void; unref(): void; onread: () => void };

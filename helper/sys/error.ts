@@ -1,16 +1,9 @@
 // What the kernel's refusal of a call becomes: which call, on what, and its number. The number is for the program, the sentence for the person.
 import { constants } from 'node:os';
 
-// Of two names for a number the first: EAGAIN before EWOULDBLOCK.
-const NAMES = new Map(
-  Object.entries(constants.errno)
-    .map(([name, number]) => [number, name] as const)
-    .reverse(),
-);
-
-/** `ENOENT` for 2; a number that Node does not know as it is. */
+/** `ENOENT` for 2, of two names the first (EAGAIN before EWOULDBLOCK); a number that Node does not know as it is. */
 export function errnoName(errno: number): string {
-  return NAMES.get(errno) ?? `errno ${errno}`;
+  return Object.entries(constants.errno).find(([, number]) => number === errno)?.[0] ?? `errno ${errno}`;
 }
 
 export class SysError extends Error {

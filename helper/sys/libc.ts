@@ -9,12 +9,10 @@ export const raw = {
   // files.ts
   flock: libc.func('int flock(int fd, int operation)'),
   fallocate: libc.func('int fallocate(int fd, int mode, int64_t offset, int64_t length)'),
-  openat2: libc.func(
-    'int64_t syscall(int64_t number, int directory, const char *path, const uint8_t *how, uint64_t size)',
-  ),
-  openTree: libc.func('int64_t syscall(int64_t number, int directory, const char *path, uint32_t flags)'),
+  openat2: libc.func('int64_t syscall(int64_t nr, int at, const char *path, const uint8_t *how, uint64_t size)'),
+  openTree: libc.func('int64_t syscall(int64_t nr, int at, const char *path, uint32_t flags)'),
   mountSetattr: libc.func(
-    'int64_t syscall(int64_t number, int directory, const char *path, uint32_t flags, const uint8_t *attributes, uint64_t size)',
+    'int64_t syscall(int64_t nr, int at, const char *path, uint32_t flags, const uint8_t *set, uint64_t size)',
   ),
   // descriptors.ts
   fcntl: libc.func('int fcntl(int fd, int command, int value)'),
@@ -31,18 +29,14 @@ export const raw = {
   // processes.ts
   prctl: libc.func('int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)'),
   waitid: libc.func('int waitid(int kind, uint32_t id, uint8_t *info, int options)'),
-  pidfdOpen: libc.func('int64_t syscall(int64_t number, int pid, uint32_t flags)'),
-  pidfdSendSignal: libc.func(
-    'int64_t syscall(int64_t number, int pidfd, int signal, const uint8_t *info, uint32_t flags)',
-  ),
-  pidfdGetfd: libc.func('int64_t syscall(int64_t number, int pidfd, int target, uint32_t flags)'),
+  pidfdOpen: libc.func('int64_t syscall(int64_t nr, int pid, uint32_t flags)'),
+  pidfdSendSignal: libc.func('int64_t syscall(int64_t nr, int pidfd, int signal, const uint8_t *info, uint32_t flags)'),
+  pidfdGetfd: libc.func('int64_t syscall(int64_t nr, int pidfd, int target, uint32_t flags)'),
   // time.ts
   clockGettime: libc.func('int clock_gettime(int clock, uint8_t *time)'),
   // helper/launch/child.ts
-  closeRange: libc.func('int64_t syscall(int64_t number, uint32_t first, uint32_t last, uint32_t flags)'),
-  execveat: libc.func(
-    'int64_t syscall(int64_t number, int directory, const char *path, int64_t argv, int64_t env, int flags)',
-  ),
+  closeRange: libc.func('int64_t syscall(int64_t nr, uint32_t first, uint32_t last, uint32_t flags)'),
+  execveat: libc.func('int64_t syscall(int64_t nr, int at, const char *path, int64_t argv, int64_t env, int flags)'),
   mmap: libc.func('void *mmap(int64_t address, uint64_t length, int protection, int flags, int fd, int64_t offset)'),
 };
 
@@ -57,16 +51,22 @@ export function orErrno(result: number | bigint): number {
   return Number(result) === -1 ? -koffi.errno() : Number(result);
 }
 
+/** The bytes of unsigned 64-bit numbers, for structures. */
+export function words(...values: readonly (number | bigint)[]): Buffer {
+  return Buffer.from(new BigUint64Array(values.map(BigInt)).buffer);
+}
+
 /** The address of a buffer's first byte, for structures that hold pointers. The buffer must outlive the call. */
 export function addressOf(bytes: Uint8Array): bigint {
   return koffi.address(bytes);
 }
 
-/** `length` bytes of mapped memory as a buffer, and their address. */
-export function mapMemory(
-  length: number,
-  how: { protection: number; flags: number; fd: number },
-): { address: bigint; view: Buffer } {
+/** Mapped memory as a buffer, and its address. */
+export type Mapped = { readonly address: bigint; readonly view: Buffer };
+type Mapping = { readonly protection: number; readonly flags: number; readonly fd: number };
+
+/** Maps `length` bytes. man 2 mmap. */
+export function mapMemory(length: number, how: Mapping): Mapped {
   const pointer: unknown = raw.mmap(0, length, how.protection, how.flags, how.fd, 0);
   const address = koffi.address(pointer);
   if (address === 0xffffffffffffffffn) throw new SysError('mmap', `${length} bytes`, koffi.errno());

@@ -5,24 +5,18 @@ import * as told from '../../proto/abi/pidfd.gen.ts';
 import { addressOf, checked, orErrno, raw } from './libc.ts';
 
 /** man 2 prctl; gives its result. */
-export function prctl(option: number, value = 0): number {
-  return checked('prctl', option, raw.prctl(option, value, 0, 0, 0));
-}
+export const prctl = (option: number, value = 0) => checked('prctl', option, raw.prctl(option, value, 0, 0, 0));
 
 /** man 2 pidfd_open. The descriptor is close-on-exec. */
-export function pidfdOpen(pid: number): number {
-  return checked('pidfd_open', pid, raw.pidfdOpen(nr.SYS_pidfd_open, pid, 0));
-}
+export const pidfdOpen = (pid: number) => checked('pidfd_open', pid, raw.pidfdOpen(nr.SYS_pidfd_open, pid, 0));
 
 /** man 2 pidfd_send_signal. Throws with ESRCH once the process is reaped. */
-export function pidfdSendSignal(pidfd: number, signal: number): void {
+export const pidfdSendSignal = (pidfd: number, signal: number) =>
   checked('pidfd_send_signal', signal, raw.pidfdSendSignal(nr.SYS_pidfd_send_signal, pidfd, signal, null, 0));
-}
 
 /** A duplicate of another process's descriptor, close-on-exec. man 2 pidfd_getfd. */
-export function pidfdGetfd(pidfd: number, target: number): number {
-  return checked('pidfd_getfd', target, raw.pidfdGetfd(nr.SYS_pidfd_getfd, pidfd, target, 0));
-}
+export const pidfdGetfd = (pidfd: number, target: number) =>
+  checked('pidfd_getfd', target, raw.pidfdGetfd(nr.SYS_pidfd_getfd, pidfd, target, 0));
 
 /**
  * How a child of ours ended, in wait(2)'s form (exit code in bits 8 to 15, else signal in bits 0 to 6 and 0x80 for a core dump); undefined while it
@@ -51,9 +45,8 @@ export function waitStatus(code: number, status: number): number {
 }
 
 /** man 2 close_range. */
-export function closeRange(first: number, last: number, flags: number): void {
+export const closeRange = (first: number, last: number, flags: number) =>
   checked('close_range', first, raw.closeRange(nr.SYS_close_range, first, last, flags));
-}
 
 /** Executes the file behind the descriptor in our own place, with no arguments and no environment. man 2 execveat. */
 export function executeDescriptor(fd: number, flags: number): never {

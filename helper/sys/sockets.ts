@@ -4,7 +4,7 @@ import { O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
 import * as net from '../../proto/abi/socket.gen.ts';
 import { EAGAIN, ENOPROTOOPT } from '../../proto/abi/errno.gen.ts';
 import { SysError } from './error.ts';
-import { addressOf, checked, orErrno, raw } from './libc.ts';
+import { addressOf, checked, orErrno, raw, words } from './libc.ts';
 
 export type Peer = { readonly pid: number; readonly uid: number; readonly gid: number };
 export type Received = { readonly bytes: Buffer; readonly descriptors: number[] };
@@ -31,29 +31,19 @@ export function refuseDescriptors(fd: number): void {
   if (result < 0 && result !== -ENOPROTOOPT) throw new SysError('setsockopt', 'net.SO_PASSRIGHTS', -result);
 }
 
+/** struct msghdr with one struct iovec, which must stay alive as long as the call. */
 function header(data: Uint8Array, control: Uint8Array): { message: Buffer; vector: Buffer } {
-  const vector = Buffer.alloc(16);
-  vector.writeBigUInt64LE(addressOf(data), 0);
-  vector.writeBigUInt64LE(BigInt(data.length), 8);
-  const message = Buffer.alloc(net.MSGHDR_BYTES);
-  message.writeBigUInt64LE(addressOf(vector), 16);
-  message.writeBigUInt64LE(1n, 24);
-  message.writeBigUInt64LE(control.length === 0 ? 0n : addressOf(control), 32);
-  message.writeBigUInt64LE(BigInt(control.length), 40);
-  return { message, vector };
+  const vector = words(addressOf(data), data.length);
+  const where = control.length === 0 ? 0 : addressOf(control);
+  return { message: words(0, 0, addressOf(vector), 1, where, control.length, 0), vector };
 }
 
 /** Sends bytes with descriptors (at most 253) as one message without waiting; they stay open here. False: the other end's buffer is full. */
 export function sendDescriptors(fd: number, bytes: Uint8Array, descriptors: readonly number[]): boolean {
   const length = net.CMSGHDR_BYTES + 4 * descriptors.length;
-  const control = Buffer.alloc(descriptors.length === 0 ? 0 : (length + 7) & ~7);
-  if (descriptors.length > 0) {
-    control.writeBigUInt64LE(BigInt(length), 0);
-    control.writeInt32LE(net.SOL_SOCKET, 8);
-    control.writeInt32LE(net.SCM_RIGHTS, 12);
-    for (const [i, one] of descriptors.entries()) control.writeInt32LE(one, net.CMSGHDR_BYTES + 4 * i);
-  }
-  const { message, vector } = header(bytes, control);
+  const control = new Int32Array(descriptors.length === 0 ? 0 : ((length + 7) & ~7) / 4);
+  if (control.length > 0) control.set([length, 0, net.SOL_SOCKET, net.SCM_RIGHTS, ...descriptors]);
+  const { message, vector } = header(bytes, new Uint8Array(control.buffer));
   const sent = orErrno(raw.sendmsg(fd, message, net.MSG_NOSIGNAL | net.MSG_DONTWAIT));
   if (sent === -EAGAIN) return false;
   if (sent !== bytes.length || vector.length === 0)
