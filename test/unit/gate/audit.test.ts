@@ -57,7 +57,7 @@ describe('openAudit()', () => {
     write(2);
     appendFileSync(join(log, '00000001.jsonl'), '{"reasons":["\\"number\\":7,"]}\n');
     write(1);
-    expect(readLog(log).at(-1)).toMatchObject({ number: 1 });
+    expect(segments(log).at(-1)?.bytes.toString()).toContain('"number":1,');
     expect(verifyChain(segments(log)).broken).toBe('00000001.jsonl:3: is number undefined, should be 3');
   });
 
