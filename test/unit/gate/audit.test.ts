@@ -139,6 +139,7 @@ test('a helper killed while it writes leaves a chain that holds to its last whol
   const audit = join(import.meta.dirname, '../../../helper/gate/audit.ts');
   const program = `import(${JSON.stringify(audit)}).then(({ openAudit }) => {
     const audit = openAudit({ directory: ${JSON.stringify(log)}, segmentBytesMax: 20000 });
+    audit.append({ kind: 'test' });
     process.send?.('ready');
     for (let i = 0; ; i++) audit.append({ kind: 'test', i, fill: 'x'.repeat(i % 700) });
   });`;
