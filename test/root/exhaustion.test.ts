@@ -33,6 +33,7 @@ import { busybox, root, suite, tool } from '../kit/need.ts';
 import { COUNTING_ON, expectCount } from '../kit/survival.ts';
 import { tarOf } from '../kit/tar.ts';
 
+const POLL = { timeout: 20_000, interval: 100 };
 const DISK_MB = 64;
 const ROOMY = ['--log-opt', 'max-size=500m'];
 
@@ -133,7 +134,8 @@ suite('a full disk', [root, built, busybox, tool('mkfs.ext4', 'e2fsprogs')], () 
     else expectSentence(answered, /no space left on device/);
     expect(isAlive(pid)).toBe(true);
     free();
-    await expect.poll(() => berth.run(['ps', '--format', '{{.Names}}']).then(({ out }) => out)).toBe('witness\n');
+    const names = (): Promise<string> => berth.run(['ps', '--format', '{{.Names}}']).then(({ out }) => out);
+    await expect.poll(names, POLL).toBe('witness\n');
     expect(await berth.ok(['inspect', '-f', '{{.State.ExitCode}}', 'other'])).toBe('137');
     await berth.ok(['rm', 'other']);
     expect(await settled(berth, before)).toEqual([]);
@@ -161,11 +163,11 @@ suite('descriptors and processes', [root, built, busybox, tool('prlimit', 'util-
 
   test('the engine has no descriptor left: what is over the limit fails with a sentence, the others run', async () => {
     await berth.kill(['engine']);
-    await berth.ok(['ps'], { through: ['prlimit', '--nofile=64:64'] });
+    await berth.ok(['ps'], { through: ['prlimit', '--nofile=52:52'] });
     const { engine } = berth.pids();
     const made: string[] = [];
     const failures: Ran[] = [];
-    for (let i = 0; i < 24; i++) {
+    for (let i = 0; i < 14; i++) {
       const ran = await berth.run(['run', '-d', '--name', `fd-${i}`, IMAGE, 'sleep', '1000']);
       if (ran.code === 0) made.push(`fd-${i}`);
       else failures.push(ran);
@@ -175,7 +177,7 @@ suite('descriptors and processes', [root, built, busybox, tool('prlimit', 'util-
     for (const ran of failures) expectSentence(ran, /too many open files|descriptor|closed the connection/);
     for (const name of made) expect(await berth.ok(['inspect', '-f', '{{.State.Running}}', name])).toBe('true');
     expect(berth.pids().engine).toBe(engine);
-    await berth.ok(['rm', '-f', ...made.slice(0, 2)]);
+    await berth.ok(['rm', '-f', ...made.slice(0, 4)]);
     await berth.ok(['run', '--rm', IMAGE, 'true']);
     await berth.kill(['engine']);
     await berth.ok(['rm', '-f', ...(await names())]);
@@ -185,7 +187,7 @@ suite('descriptors and processes', [root, built, busybox, tool('prlimit', 'util-
   test('--pids-limit: the program inside is told, an exec fails with a sentence, and the container can be stopped', async () => {
     const fork = 'for i in 1 2 3 4 5 6 7 8 9; do sleep 1000 & done; echo all; wait';
     await berth.ok(['run', '-d', '--name', 'forks', '--pids-limit', '5', IMAGE, 'sh', '-c', fork]);
-    await expect.poll(async () => (await berth.run(['logs', 'forks'])).err).toMatch(/can't fork/);
+    await expect.poll(async () => (await berth.run(['logs', 'forks'])).err, POLL).toMatch(/can't fork/);
     await berth.ok(['rm', '-f', 'forks']);
     await berth.ok(['run', '-d', '--name', 'full', '--pids-limit', '2', IMAGE, 'sleep', '1000']);
     expectSentence(await berth.run(['exec', 'full', 'true']), /limit of processes|resource|EAGAIN/i);
