@@ -162,8 +162,13 @@ export const MOUNTS = DEFAULT_MOUNTS;
 export function directoryOf(helper: PrivateHelper, uid: number, name: string): string {
   const path = join(helper.directory, name);
   mkdirSync(path);
-  chownSync(path, uid, uid);
+  own(uid, path);
   return path;
+}
+
+/** Makes it the user's. */
+export function own(uid: number, path: string): void {
+  chownSync(path, uid, uid);
 }
 
 /** Opens as the user would: with his rights, the place only. */
