@@ -73,7 +73,7 @@ function counts(
 ): Pick<Seen, 'hostNamespaces' | 'containers' | 'execs' | 'layersBytes'> {
   const own = [...world.records.all()].filter((record) => record.principal === principal);
   const other = own.filter((record) => verb.$case !== 'launch' || record.id !== verb.value.id);
-  const execs = own.flatMap((record) => Object.values(record.execs)).filter((exec) => exec.exit === undefined);
+  const execs = own.flatMap((record) => Object.values(record.execs));
   return {
     hostNamespaces: hostNamespaces(own, verb),
     containers: other.length,

@@ -26,7 +26,7 @@ export type Seen = {
   readonly hostNamespaces: readonly string[];
   /** Containers the principal has beside the one that is asked for. */
   readonly containers: number;
-  /** Execs of the principal that run. */
+  /** Execs of the principal that run, or ended and were not forgotten: their output is kept. */
   readonly execs: number;
   /** Bytes of the layers the principal has a right to. */
   readonly layersBytes: number;
