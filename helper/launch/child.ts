@@ -26,8 +26,10 @@ export type StartOptions = {
   /** More CLONE_* flags. */
   readonly flags?: number;
   /** A cgroup v2 directory to start in. */
-  readonly cgroup?: number;
+  readonly cgroup?: number | undefined;
 };
+/** `reportFrom` is added to each record's own number in reports. */
+type CloneOptions = StartOptions & { readonly reportFrom?: number };
 
 /** A memory file that nobody can change any more: the launcher (0500, so that no container's user can execute it) or a program (0: not executable). */
 export function sealedMemfd(name: string, bytes: Uint8Array, mode: 0 | 0o500 | 0o555): number {
@@ -104,15 +106,8 @@ export function startChild(program: Program, { flags = 0, cgroup }: StartOptions
   }
 }
 
-type CloneOptions = {
-  readonly flags: number;
-  readonly cgroup?: number | undefined;
-  /** Added to each record's own number in reports. */
-  readonly reportFrom?: number;
-};
-
 /** A child that shares our memory and runs the program in the arena; without CLONE_VFORK the arena is the child's until it has ended. */
-export function cloneInto(arena: Mapped, program: Program, { flags, cgroup, reportFrom = 0 }: CloneOptions): Child {
+export function cloneInto(arena: Mapped, program: Program, { flags = 0, cgroup, reportFrom = 0 }: CloneOptions): Child {
   const { address, view } = arena;
   const bytes = encodeProgram(program, { arch: ARCH, base: Number(address) + PROGRAM_AT, reportFrom });
   if (PROGRAM_AT + bytes.length > ARENA_BYTES - STACK_BYTES)

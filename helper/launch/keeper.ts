@@ -24,17 +24,7 @@ import { closeRange, executeDescriptor, pidfdGetfd, pidfdOpen } from '../sys/pro
 import { sendDescriptors, socketpair } from '../sys/sockets.ts';
 import { ARCH, sealedMemfd, theLauncher } from './child.ts';
 
-export type Keeper = {
-  readonly pid: number;
-  /** Readable when the keeper has ended: then become it. */
-  readonly pidfd: number;
-  /** Keeps a duplicate of the descriptor; gives its number in the keeper. */
-  readonly keep: (descriptor: number) => number;
-  /** Closes a kept descriptor. */
-  readonly release: (number: number) => void;
-  /** A duplicate of a kept descriptor. Throws SysError (EBADF) for a number under which nothing is kept. */
-  readonly fetch: (number: number) => number;
-};
+export type Keeper = ReturnType<typeof connectKeeper>;
 
 /** Kept descriptors have numbers from here on, above what the keeper itself has. */
 const FIRST_KEPT = 1024;
@@ -44,7 +34,7 @@ export const KEPT_SOCKET = 4;
 export const KEPT_EXITS = 5;
 
 /** Connects to the keeper, our parent, which has started us; `used`: numbers of what it keeps by what is written down. */
-export function connectKeeper(used: Iterable<number>): Keeper {
+export function connectKeeper(used: Iterable<number>) {
   for (const inherited of [KEPT_SOCKET, KEPT_EXITS]) fcntl(inherited, files.F_SETFD, files.FD_CLOEXEC);
   const pid = process.ppid;
   const pidfd = pidfdOpen(pid);
@@ -55,18 +45,22 @@ export function connectKeeper(used: Iterable<number>): Keeper {
   };
   return {
     pid,
+    /** Readable when the keeper has ended: then become it. */
     pidfd,
-    keep(descriptor) {
+    /** Keeps a duplicate of the descriptor; gives its number in the keeper. */
+    keep(descriptor: number): number {
       let number = FIRST_KEPT;
       while (numbers.has(number)) number++;
       send(number, [descriptor]);
       numbers.add(number);
       return number;
     },
-    release(number) {
+    /** Closes a kept descriptor. */
+    release(number: number): void {
       if (numbers.delete(number)) send(number, []);
     },
-    fetch: (number) => pidfdGetfd(pidfd, number),
+    /** A duplicate of a kept descriptor. Throws SysError (EBADF) for a number under which nothing is kept. */
+    fetch: (number: number): number => pidfdGetfd(pidfd, number),
   };
 }
 

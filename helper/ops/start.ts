@@ -10,7 +10,7 @@ import type { ExecHost } from '../lower/host.ts';
 import type { Lowered } from '../lower/launch.ts';
 import { Refused } from '../lower/program.ts';
 import { pipe2 } from '../sys/descriptors.ts';
-import { bootNs } from '../sys/time.ts';
+import { bootNs } from '../sys/processes.ts';
 import { openGroups } from './cgroup.ts';
 import { Failed } from './failed.ts';
 import type { Started, StartOrder, World } from './order.ts';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { CgroupVersion, type HelloReply } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { World } from '../ops/order.ts';
-import { bootNs } from '../sys/time.ts';
+import { bootNs } from '../sys/processes.ts';
 
 /** The version the build was given; the sources themselves have none. */
 export const VERSION: string = process.env['BERTH_BUILD_VERSION'] ?? 'unbuilt';

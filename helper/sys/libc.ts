@@ -32,7 +32,6 @@ export const raw = {
   pidfdOpen: libc.func('int64_t syscall(int64_t nr, int pid, uint32_t flags)'),
   pidfdSendSignal: libc.func('int64_t syscall(int64_t nr, int pidfd, int signal, const uint8_t *info, uint32_t flags)'),
   pidfdGetfd: libc.func('int64_t syscall(int64_t nr, int pidfd, int target, uint32_t flags)'),
-  // time.ts
   clockGettime: libc.func('int clock_gettime(int clock, uint8_t *time)'),
   // helper/launch/child.ts
   closeRange: libc.func('int64_t syscall(int64_t nr, uint32_t first, uint32_t last, uint32_t flags)'),

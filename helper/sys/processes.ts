@@ -1,8 +1,9 @@
-// Processes by descriptor: a pid may be somebody else's a moment later, a pidfd never.
+// Processes by descriptor: a pid may be somebody else's a moment later, a pidfd never. And the clock that orders their ends.
+import { CLOCK_BOOTTIME } from '../../proto/abi/time.gen.ts';
 import * as wait from '../../proto/abi/wait.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
 import * as told from '../../proto/abi/pidfd.gen.ts';
-import { addressOf, checked, orErrno, raw } from './libc.ts';
+import { addressOf, checked, orErrno, raw, words } from './libc.ts';
 
 /** man 2 prctl; gives its result. */
 export const prctl = (option: number, value = 0) => checked('prctl', option, raw.prctl(option, value, 0, 0, 0));
@@ -50,8 +51,15 @@ export const closeRange = (first: number, last: number, flags: number) =>
 
 /** Executes the file behind the descriptor in our own place, with no arguments and no environment. man 2 execveat. */
 export function executeDescriptor(fd: number, flags: number): never {
-  const nothing = new BigUint64Array(1);
-  const list = addressOf(new Uint8Array(nothing.buffer));
+  const nothing = words(0);
+  const list = addressOf(nothing);
   checked('execveat', fd, raw.execveat(nr.SYS_execveat, fd, '', list, list, flags));
   throw new Error(`execveat returned (${nothing.length})`);
+}
+
+/** Nanoseconds of CLOCK_BOOTTIME, the boot clock: what happened is in its order across restarts of the helper. man 2 clock_gettime. */
+export function bootNs(): bigint {
+  const time = Buffer.alloc(16);
+  checked('clock_gettime', 'CLOCK_BOOTTIME', raw.clockGettime(CLOCK_BOOTTIME, time));
+  return time.readBigInt64LE(0) * 1_000_000_000n + time.readBigInt64LE(8);
 }

@@ -7,8 +7,7 @@ import { ECHILD, ESRCH } from '../../proto/abi/errno.gen.ts';
 import { WNOWAIT } from '../../proto/abi/wait.gen.ts';
 import { watchPidfd } from '../sys/descriptors.ts';
 import { SysError } from '../sys/error.ts';
-import { exitOfOther, pidfdSendSignal, waitPidfd } from '../sys/processes.ts';
-import { bootNs } from '../sys/time.ts';
+import { bootNs, exitOfOther, pidfdSendSignal, waitPidfd } from '../sys/processes.ts';
 import type { ExitEntry, Exits } from './exits.ts';
 
 export type Child = { readonly pid: number; readonly pidfd: number; readonly startedNs: bigint };
