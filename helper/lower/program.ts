@@ -42,7 +42,8 @@ export type Program = {
   /** The pipe's write end on which the process reports (see decodeStatus of helper/launch); -1: nowhere. */
   readonly status: number;
   readonly records: readonly Record[];
-  readonly chunks: readonly Uint8Array[];
+  /** The data, by their offsets. */
+  readonly chunks: ReadonlyMap<number, Uint8Array>;
   readonly pointers: readonly (readonly [at: number, target: Data | Slot])[];
   /** The helper's descriptors that the process starts with. */
   readonly descriptors: ReadonlySet<number>;
@@ -70,7 +71,7 @@ export type Program = {
 /** A new, empty program that reports on the descriptor. */
 export function createProgram(status: number): Program {
   const records: Record[] = [];
-  const chunks: Uint8Array[] = [];
+  const chunks = new Map<number, Uint8Array>();
   const pointers: [number, Data | Slot][] = [];
   const descriptors = new Set(status < 0 ? [] : [status]);
   const known = new Map<string, Data>();
@@ -78,16 +79,14 @@ export function createProgram(status: number): Program {
 
   const data: Program['data'] = (bytes, inside = []) => {
     const offset = size;
-    chunks.push(bytes);
+    chunks.set(offset, bytes);
     size += (bytes.length + 7) & ~7;
     for (const [at, target] of inside) pointers.push([offset + at, target]);
     return { kind: 'data', offset, length: bytes.length };
   };
   const string: Program['string'] = (text) => {
-    const found = known.get(text);
-    if (found !== undefined) return found;
     if (text.includes('\0')) throw new Refused('text', 'holds a zero byte');
-    const made = data(encoder.encode(`${text}\0`));
+    const made = known.get(text) ?? data(encoder.encode(`${text}\0`));
     known.set(text, made);
     return made;
   };
@@ -99,9 +98,7 @@ export function createProgram(status: number): Program {
     descriptors.add(descriptor);
     return descriptor;
   };
-  const here: Program['here'] = (label) => {
-    label.record = records.length + 1;
-  };
+  const here: Program['here'] = (label) => void Object.assign(label, { record: records.length + 1 });
   const all = { status, records, chunks, pointers, descriptors, scratch, data, string, strings, use, here };
   const during = (step: string): Program => {
     const call: Program['call'] = (number, args, { step: own = step, ignore = false, on } = {}) => {
