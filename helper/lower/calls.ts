@@ -62,13 +62,6 @@ export function newFilesystem(program: Program, { type, settings, attributes }: 
 }
 
 type Clone = { readonly at?: Argument; readonly path?: string; readonly recursive?: boolean };
-
-/** A detached copy of the mount at a place (or of the directory or file there): a path of ours, or a descriptor. */
-export function cloneMount(program: Program, { at = fcntl.AT_FDCWD, path = '', recursive = false }: Clone): Result {
-  const flags = (recursive ? fcntl.AT_RECURSIVE : 0) | (path === '' ? fcntl.AT_EMPTY_PATH : 0);
-  return program.call(nr.SYS_open_tree, [at, path, mnt.OPEN_TREE_CLONE | mnt.OPEN_TREE_CLOEXEC | flags]);
-}
-
 type Attributes = {
   readonly set?: number;
   readonly propagation?: number;
@@ -76,13 +69,23 @@ type Attributes = {
   readonly recursive?: boolean;
 };
 
+/** A detached copy of the mount at a place (or of the directory or file there), a path of ours or a descriptor; with these attributes, if any. */
+export function cloneMount(program: Program, clone: Clone, attributes?: Attributes): Result {
+  const { at = fcntl.AT_FDCWD, path = '', recursive = false } = clone;
+  const flags = (recursive ? fcntl.AT_RECURSIVE : 0) | (path === '' ? fcntl.AT_EMPTY_PATH : 0);
+  const tree = program.call(nr.SYS_open_tree, [at, path, mnt.OPEN_TREE_CLONE | mnt.OPEN_TREE_CLOEXEC | flags]);
+  if (attributes !== undefined) setAttributes(program, tree, { recursive, ...attributes });
+  return tree;
+}
+
 /** Sets attributes of a mount; with a user namespace its owners are mapped as that says. */
 export function setAttributes(program: Program, mount: Argument, more: Attributes): void {
   const { set = 0, propagation = 0, userNamespace, recursive = false } = more;
-  const idmap = userNamespace === undefined ? 0 : mnt.MOUNT_ATTR_IDMAP;
-  const attributes = program.data(u64(set | idmap, 0, propagation, userNamespace ?? 0));
+  const maps = userNamespace !== undefined;
+  const step = maps ? `${program.step}: map the owners` : program.step;
+  const all = program.data(u64(maps ? set | mnt.MOUNT_ATTR_IDMAP : set, 0, propagation, userNamespace ?? 0));
   const flags = fcntl.AT_EMPTY_PATH | (recursive ? fcntl.AT_RECURSIVE : 0);
-  program.call(nr.SYS_mount_setattr, [mount, '', flags, attributes, mnt.MOUNT_ATTR_SIZE_VER0]);
+  program.call(nr.SYS_mount_setattr, [mount, '', flags, all, mnt.MOUNT_ATTR_SIZE_VER0], { step });
 }
 
 /** Attaches a detached mount onto what a descriptor refers to. */

@@ -1,19 +1,28 @@
-// A launch: from the checked plan and what the ops have prepared to the program of two processes. The order is the safety argument (SECURITY, rules 7
-// and 8); checkProgram proves it once more over the finished table.
-import { SYS_umask } from '../../proto/abi/unistd.gen.ts';
+// A launch and an exec: from the checked plan and what the ops have prepared to the program of two processes. The order is the safety argument (SECURITY,
+// rules 7 and 8); checkProgram proves it once more over the finished table. A launch's first process does all that takes the host's rights. An exec's
+// only prepares its child's pid namespace; the child is visible in the container from its first instant, so it is the launcher from the start, with
+// memory of the host's user namespace, and joins the others itself, the user namespace last.
+import { ENOTDIR } from '../../proto/abi/errno.gen.ts';
+import { AT_FDCWD } from '../../proto/abi/fcntl.gen.ts';
+import { DEVPTS_SUPER_MAGIC } from '../../proto/abi/magic.gen.ts';
+import { CLONE_NEWPID, CLONE_NEWTIME, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
+import { SYS_fstatfs, SYS_setns, SYS_umask } from '../../proto/abi/unistd.gen.ts';
 import { KernelFilesystem, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
-import type { CheckedLaunch } from '../decode/checked.ts';
+import type { CheckedExec, CheckedLaunch } from '../decode/checked.ts';
 import * as calls from './calls.ts';
-import { checkProgram } from './check.ts';
+import { checkProgram, type Shape } from './check.ts';
 import { lowerExecute, lowerInit } from './execute.ts';
-import type { Cgroups, Context, LaunchHost, StdioHost } from './host.ts';
+import type { Context, ExecHost, LaunchHost, StdioHost } from './host.ts';
 import { becomeUser, lowerHardening, settleLimits } from './identity.ts';
 import { lowerMasks, lowerSysctls } from './masks.ts';
 import { attachMounts, type Placed, placeMounts, prepareMounts } from './mounts.ts';
 import * as namespaces from './namespaces.ts';
-import { createProgram, type Program } from './program.ts';
+import { ADD, createProgram, newLabel, type Program, type Result } from './program.ts';
 import { lowerRoot, makeDirectory, openRoot } from './root.ts';
 import { controlTerminal, lowerStdio } from './stdio.ts';
+
+const BEFORE_CLONE = CLONE_NEWPID | CLONE_NEWTIME;
+const STATFS_BYTES = 120;
 
 /** A program, and how its process is to be started. */
 export type Lowered = { readonly program: Program; readonly start: { readonly cgroup?: number } };
@@ -32,15 +41,8 @@ export function lowerLaunch(plan: CheckedLaunch, host: LaunchHost): Lowered {
   const unneeded = [...program.descriptors].filter((descriptor) => !kept.has(descriptor));
   namespaces.cloneProcess(program, { flags: namespaces.cloneFlags(context), close: unneeded });
   lowerInside(context, placed);
-  checkProgram(program, {
-    kind: 'launch',
-    mounts: host.machine.seedNamespace,
-    users: host.userNamespace,
-    filtered: plan.hardening.seccomp === Seccomp.SECCOMP_DEFAULT,
-    made: Number(plan.namespaces.unshare),
-    kept,
-  });
-  return { program, start: startOf(host.cgroups) };
+  const [mounts, made] = [host.machine.seedNamespace, Number(plan.namespaces.unshare)];
+  return lowerEnd(context, { kind: 'launch', mounts, users: host.userNamespace, made });
 }
 
 /** The helper's descriptors that the second process has. */
@@ -48,15 +50,9 @@ export function keptOf({ status, stdio }: { status: number; stdio: StdioHost }):
   return new Set([status, ...(stdio.kind === 'tty' ? [stdio.socket] : stdio.descriptors)]);
 }
 
-/** v2: the process is started in its group. */
-export function startOf(cgroups: Cgroups): Lowered['start'] {
-  return cgroups.kind === 'v2' ? { cgroup: cgroups.directory } : {};
-}
-
-/** The second process. */
+/** The second process of a launch. */
 function lowerInside(context: Context, placed: readonly Placed[]): void {
   const { program, plan, host } = context;
-  const { process: user, hardening, stdio } = plan;
   const root = openRoot(context);
   const own = attachMounts(context, root, placed);
   lowerSysctls(context);
@@ -64,7 +60,7 @@ function lowerInside(context: Context, placed: readonly Placed[]): void {
   namespaces.lowerNames(context);
   makeDirectory(context, root);
   const devpts = own.get(KernelFilesystem.KERNEL_FILESYSTEM_DEVPTS);
-  const terminal = lowerStdio(program, { stdio, host: host.stdio, devpts });
+  const terminal = lowerStdio(program, { stdio: plan.stdio, host: host.stdio, devpts });
   const dev = own.get(KernelFilesystem.KERNEL_FILESYSTEM_DEV);
   if (terminal !== undefined && dev !== undefined) {
     const mounting = program.during('mount /dev/console');
@@ -74,9 +70,61 @@ function lowerInside(context: Context, placed: readonly Placed[]): void {
   if (terminal !== undefined && !plan.init) controlTerminal(program);
   // From here on nothing but the container's root can be reached.
   calls.enterRoot(program.during('enter the root file system'), root);
+}
+
+/** Makes the program of an exec. */
+export function lowerExec(plan: CheckedExec, host: ExecHost): Lowered {
+  const program = createProgram(host.status);
+  const container = program.use(host.container);
+  const join = (bits: number) => {
+    const of = (host.namespaces & bits) >>> 0;
+    if (of !== 0) program.call(SYS_setns, [container, of], { step: 'join the container' });
+  };
+  const ownUsers = (host.namespaces & CLONE_NEWUSER) !== 0;
+  namespaces.lowerBeginning(program, plan.process, host.cgroups);
+  join(BEFORE_CLONE);
+  const groups = host.cgroups.kind === 'v1' ? host.cgroups.groups.map(({ directory }) => directory) : [];
+  namespaces.cloneProcess(program, { flags: 0, close: groups });
+  join(~BEFORE_CLONE & ~CLONE_NEWUSER);
+  join(CLONE_NEWUSER);
+  if (ownUsers) namespaces.becomeRoot(program, host.machine.rootless);
+  calls.close(program, container);
+  const devpts = plan.stdio.tty ? openDevpts(program, host) : undefined;
+  const terminal = lowerStdio(program, { stdio: plan.stdio, host: host.stdio, devpts });
+  if (terminal !== undefined) controlTerminal(program);
+  const users = ownUsers ? container : undefined;
+  return lowerEnd({ program, plan, host }, { kind: 'exec', mounts: container, users, made: 0 });
+}
+
+/** The container's /dev/pts, if it is a devpts: any instance its root could put there is its own, and nobody can make files in one. */
+function openDevpts(program: Program, host: ExecHost): Result {
+  const finding = program.during('find the terminals of the container in /dev/pts');
+  const right = newLabel();
+  const flags = calls.directoryFlags(host.machine.arch);
+  const directory = calls.openInRoot(finding, { at: AT_FDCWD, path: '/dev/pts', flags });
+  const statfs = program.data(new Uint8Array(STATFS_BYTES));
+  finding.call(SYS_fstatfs, [directory, statfs]);
+  finding.call(ADD, [{ kind: 'word', data: statfs }, 0], { on: [DEVPTS_SUPER_MAGIC, right] });
+  program.fail(ENOTDIR, `${finding.step}: it is not a devpts`);
+  program.here(right);
+  return directory;
+}
+
+type Ending = {
+  readonly program: Program;
+  readonly plan: Pick<CheckedLaunch, 'process' | 'hardening' | 'stdio'> & { readonly init?: boolean };
+  readonly host: LaunchHost | ExecHost;
+};
+
+/** What both end with, in the container's root: the user's rights and program, and the proof. */
+function lowerEnd({ program, plan, host }: Ending, shape: Omit<Shape, 'filtered' | 'kept'>): Lowered {
+  const { process: user, hardening, stdio, init } = plan;
   settleLimits(program, user);
   becomeUser(program, user, host.machine);
   lowerHardening(program, user, { seccomp: hardening.seccomp, machine: host.machine });
-  if (plan.init) lowerInit(program, user, stdio.tty);
+  if (init) lowerInit(program, user, stdio.tty);
   lowerExecute(program, user);
+  const filtered = hardening.seccomp === Seccomp.SECCOMP_DEFAULT;
+  checkProgram(program, { ...shape, filtered, kept: keptOf(host) });
+  return { program, start: host.cgroups.kind === 'v2' ? { cgroup: host.cgroups.directory } : {} };
 }

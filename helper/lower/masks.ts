@@ -20,17 +20,13 @@ const COVER = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
 export function lowerMasks(context: Context, own: Own): void {
   const { maskedPaths, readOnlyPaths } = context.plan.hardening;
   for (const path of maskedPaths)
-    cover(step(context, `mask ${path}`), { own, path }, ({ program }) => {
-      const mask = calls.cloneMount(program, { path: MASK[MASKABLE.get(path) ?? 'file'] });
-      calls.setAttributes(program, mask, { set: COVER });
-      return mask;
-    });
+    cover(step(context, `mask ${path}`), { own, path }, ({ program }) =>
+      calls.cloneMount(program, { path: MASK[MASKABLE.get(path) ?? 'file'] }, { set: COVER }),
+    );
   for (const path of readOnlyPaths)
-    cover(step(context, `make ${path} read-only`), { own, path }, ({ program }, entry) => {
-      const copy = calls.cloneMount(program, { at: entry, recursive: true });
-      calls.setAttributes(program, copy, { set: MOUNT_ATTR_RDONLY, recursive: true });
-      return copy;
-    });
+    cover(step(context, `make ${path} read-only`), { own, path }, ({ program }, at) =>
+      calls.cloneMount(program, { at, recursive: true }, { set: MOUNT_ATTR_RDONLY }),
+    );
 }
 
 type Place = { readonly own: Own; readonly path: string };

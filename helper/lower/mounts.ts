@@ -7,13 +7,12 @@ import { EEXIST } from '../../proto/abi/errno.gen.ts';
 import { O_PATH } from '../../proto/abi/fcntl.gen.ts';
 import * as mnt from '../../proto/abi/mount.gen.ts';
 import * as sched from '../../proto/abi/sched.gen.ts';
-import { S_IFREG } from '../../proto/abi/stat.gen.ts';
-import { SYS_mkdirat, SYS_mknodat, SYS_symlinkat } from '../../proto/abi/unistd.gen.ts';
+import { S_IFBLK, S_IFCHR, S_IFREG } from '../../proto/abi/stat.gen.ts';
+import * as nr from '../../proto/abi/unistd.gen.ts';
 import * as plans from '../../proto/gen/berth/helper/v1/plan.ts';
 import { MOUNTS_MAX } from '../../proto/policy/lists.ts';
 import type { CheckedMount } from '../decode/checked.ts';
 import * as calls from './calls.ts';
-import { makeDev } from './dev.ts';
 import { type Cgroups, type Context, isHosts, step } from './host.ts';
 import { newLabel, Refused, type Result } from './program.ts';
 
@@ -43,6 +42,7 @@ const numbered = (letter: string) => Array.from({ length: MOUNTS_MAX }, (_, i) =
 /** Names in the seed's root, one for each mount that a plan may have: its directories are attached at the first, its files at the second. */
 export const PLACES = { directories: numbered('d'), files: numbered('f') };
 
+type OwnCgroups = Exclude<Cgroups, { kind: 'none' }>;
 /** A mount made with the host's rights; `inner` are attached in it, by name, once it is attached itself. */
 export type Prepared = { readonly tree: Result; readonly inner?: readonly (readonly [name: string, tree: Result])[] };
 /** Where the second process finds what the first has made: a path of the seed. In the host's user namespace, where nothing is locked, perhaps the mount itself. */
@@ -51,11 +51,8 @@ export type Placed = string | Result | undefined;
 export type Own = ReadonlyMap<plans.KernelFilesystem, Result>;
 
 function attributesOf({ readOnly, noSuid, noDev, noExec }: CheckedMount): number {
-  const flags = [readOnly && mnt.MOUNT_ATTR_RDONLY, noSuid && mnt.MOUNT_ATTR_NOSUID];
-  return [...flags, noDev && mnt.MOUNT_ATTR_NODEV, noExec && mnt.MOUNT_ATTR_NOEXEC].reduce<number>(
-    (set, flag) => set | Number(flag),
-    0,
-  );
+  const { MOUNT_ATTR_RDONLY: RO, MOUNT_ATTR_NOSUID: NOSUID, MOUNT_ATTR_NODEV: NODEV, MOUNT_ATTR_NOEXEC: NOEXEC } = mnt;
+  return (readOnly ? RO : 0) | (noSuid ? NOSUID : 0) | (noDev ? NODEV : 0) | (noExec ? NOEXEC : 0);
 }
 
 function propagationOf({ source }: CheckedMount): number {
@@ -79,67 +76,104 @@ export function prepareMounts(context: Context): (Prepared | undefined)[] {
 function prepareBind({ program, host }: Context, mount: CheckedMount, bind: plans.BindMount): Prepared {
   const source = host.binds.get(bind.descriptor);
   if (source === undefined) throw new Refused(mount.target, `no descriptor ${bind.descriptor} came with the request`);
-  const { recursive } = bind;
-  const tree = calls.cloneMount(program, { at: program.use(source.descriptor), recursive });
-  const attributes = { set: attributesOf(mount), propagation: propagationOf(mount), recursive };
+  const from = { at: program.use(source.descriptor), recursive: bind.recursive };
   const userNamespace = source.idmap === undefined ? undefined : program.use(source.idmap);
-  const mapping = userNamespace === undefined ? program : program.during(`${program.step}: map the owners`);
-  calls.setAttributes(mapping, tree, { ...attributes, userNamespace });
-  return { tree };
+  const attributes = { set: attributesOf(mount), propagation: propagationOf(mount), userNamespace };
+  return { tree: calls.cloneMount(program, from, attributes) };
 }
 
 function prepareFile({ program, host }: Context, mount: CheckedMount, name: plans.GeneratedName): Prepared {
-  const file = calls.openWithin(program, { at: program.use(host.home), path: `files/${FILE_NAME[name]}` });
-  const tree = calls.cloneMount(program, { at: file });
-  calls.setAttributes(program, tree, { set: attributesOf(mount), propagation: mnt.MS_PRIVATE });
-  calls.close(program, file);
+  const at = calls.openWithin(program, { at: program.use(host.home), path: `files/${FILE_NAME[name]}` });
+  const tree = calls.cloneMount(program, { at }, { set: attributesOf(mount), propagation: mnt.MS_PRIVATE });
+  calls.close(program, at);
   return { tree };
 }
 
 /** /dev, the container's own cgroups, and what belongs to a namespace of the host; without root that is shown as the host has it. */
-function prepareKernel(
-  context: Context,
-  mount: CheckedMount,
-  filesystem: plans.KernelFilesystem,
-): Prepared | undefined {
+function prepareKernel(context: Context, mount: CheckedMount, which: plans.KernelFilesystem): Prepared | undefined {
   const { program, host } = context;
   const attributes = attributesOf(mount);
-  if (filesystem === DEV) return makeDev(context, attributes);
-  const hosts = isHosts(context, KERNEL[filesystem]?.namespace ?? 0);
-  const own = host.cgroups.kind === 'v1' || (host.cgroups.kind === 'v2' && !hosts);
-  if (filesystem === CGROUP && own) return prepareCgroups(context, host.cgroups, attributes);
-  const kernel = KERNEL[filesystem];
-  if (kernel === undefined || !hosts) return undefined;
+  if (which === DEV) return makeDev(context, attributes);
+  const kernel = KERNEL[which];
+  const hosts = kernel !== undefined && isHosts(context, kernel.namespace);
+  if (which === CGROUP && host.cgroups.kind !== 'none' && !(host.cgroups.kind === 'v2' && hosts))
+    return prepareCgroups(context, host.cgroups, attributes);
+  if (!hosts) return undefined;
   if (!host.machine.rootless) return { tree: calls.newFilesystem(program, { ...kernel, settings: [], attributes }) };
   if (kernel.hosts === undefined) throw new Refused(mount.target, 'without root it needs a namespace of its own');
-  const tree = calls.cloneMount(program, { path: kernel.hosts, recursive: true });
-  calls.setAttributes(program, tree, { set: attributes, recursive: true });
-  return { tree };
+  return { tree: calls.cloneMount(program, { path: kernel.hosts, recursive: true }, { set: attributes }) };
 }
 
 /** v1: each hierarchy's own group, read-only, under its name; co-mounted controllers have links. v2: the group. */
-function prepareCgroups({ program, host }: Context, cgroups: Cgroups, attributes: number): Prepared {
-  const clone = (directory: number, set: number) => {
-    const tree = calls.cloneMount(program, { at: program.use(directory) });
-    calls.setAttributes(program, tree, { set, propagation: mnt.MS_PRIVATE });
-    return tree;
-  };
+function prepareCgroups({ program, host }: Context, cgroups: OwnCgroups, attributes: number): Prepared {
+  const clone = (directory: number, set: number) =>
+    calls.cloneMount(program, { at: program.use(directory) }, { set, propagation: mnt.MS_PRIVATE });
   if (cgroups.kind === 'v2') return { tree: clone(cgroups.directory, attributes) };
-  const owner = String(host.firstId);
-  const settings = Object.entries({ mode: '755', size: '64k', uid: owner, gid: owner });
-  const tree = calls.newFilesystem(program, {
-    type: 'tmpfs',
-    settings,
-    attributes: attributes & ~mnt.MOUNT_ATTR_RDONLY,
-  });
-  const groups = cgroups.kind === 'v1' ? cgroups.groups : [];
-  const inner = groups.map(({ name, directory }) => {
-    program.call(SYS_mkdirat, [tree, name, 0o755]);
-    for (const one of name.split(',')) if (one !== name) program.call(SYS_symlinkat, [name, tree, one]);
+  const writable = attributes & ~mnt.MOUNT_ATTR_RDONLY; // until the groups have their places
+  const tree = calls.newFilesystem(program, { type: 'tmpfs', settings: tmpfs(host, '64k'), attributes: writable });
+  const inner = cgroups.groups.map(({ name, directory }) => {
+    program.call(nr.SYS_mkdirat, [tree, name, 0o755]);
+    for (const one of name.split(',')) if (one !== name) program.call(nr.SYS_symlinkat, [name, tree, one]);
     return [name, clone(directory, attributes | mnt.MOUNT_ATTR_RDONLY)] as const;
   });
   calls.setAttributes(program, tree, { set: attributes });
   return { tree, inner };
+}
+
+/** Settings of a tmpfs that the container's root owns. */
+function tmpfs({ firstId }: Context['host'], size: string): calls.Setting[] {
+  return Object.entries({ mode: '755', size, uid: String(firstId), gid: String(firstId) });
+}
+
+const LINKS = {
+  fd: '/proc/self/fd',
+  stdin: '/proc/self/fd/0',
+  stdout: '/proc/self/fd/1',
+  stderr: '/proc/self/fd/2',
+  core: '/proc/kcore',
+  ptmx: 'pts/ptmx',
+};
+
+/**
+ * The container's /dev: a tmpfs of the host's, filled with real nodes while nobody else can see it (a node made inside a user namespace is EPERM, and
+ * one in the container's root would not open: that is mounted without devices). Which nodes: the plan's, by numbers that policy has allowed. Without
+ * root none can be made, so the host's own are bound over empty files.
+ */
+function makeDev({ program, plan, host }: Context, attributes: number): Prepared {
+  const making = (name: string) => program.during(`make /dev/${name}`);
+  const settings = tmpfs(host, '65536k');
+  const tree = calls.newFilesystem(program, { type: 'tmpfs', settings, attributes });
+  const inner: (readonly [name: string, tree: Result])[] = [];
+  const own = (name: string, { uid, gid }: { uid: number; gid: number } = { uid: 0, gid: 0 }) =>
+    making(name).call(nr.SYS_fchownat, [tree, name, host.firstId + uid, host.firstId + gid, 0]);
+  const parents = plan.devices.flatMap(({ path }) =>
+    path
+      .split('/')
+      .slice(0, -1)
+      .map((_, i, all) => all.slice(0, i + 1).join('/')),
+  );
+  for (const directory of new Set(parents)) {
+    making(directory).call(nr.SYS_mkdirat, [tree, directory, 0o755]);
+    own(directory);
+  }
+  const files = host.machine.rootless ? plan.devices.map(({ path }) => path) : [];
+  for (const path of files) inner.push([path, calls.cloneMount(making(path), { path: `/dev/${path}` })]);
+  for (const name of [...files, ...(plan.stdio.tty ? ['console'] : [])]) {
+    making(name).call(nr.SYS_mknodat, [tree, name, S_IFREG | 0o600, 0]);
+    own(name);
+  }
+  for (const node of host.machine.rootless ? [] : plan.devices) {
+    const mode = (node.block ? S_IFBLK : S_IFCHR) | node.mode;
+    making(node.path).call(nr.SYS_mknodat, [tree, node.path, mode, deviceNumber(node)]);
+    own(node.path, node);
+  }
+  for (const [name, to] of Object.entries(LINKS)) making(name).call(nr.SYS_symlinkat, [to, tree, name]);
+  return { tree, inner };
+}
+
+/** The kernel's 32-bit form that mknod(2) takes. Source: include/linux/kdev_t.h, new_encode_dev. */
+function deviceNumber({ major, minor }: plans.DeviceNode): number {
+  return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
 }
 
 /**
@@ -214,8 +248,8 @@ export function makeTarget({ program, host }: Context, root: Result, { path, fil
   for (const [i, name] of names.entries()) {
     const exists = newLabel();
     const last = i === names.length - 1;
-    if (file && last) program.call(SYS_mknodat, [parent, name, S_IFREG | 0o644, 0], { on: [-EEXIST, exists] });
-    else program.call(SYS_mkdirat, [parent, name, 0o755], { on: [-EEXIST, exists] });
+    if (file && last) program.call(nr.SYS_mknodat, [parent, name, S_IFREG | 0o644, 0], { on: [-EEXIST, exists] });
+    else program.call(nr.SYS_mkdirat, [parent, name, 0o755], { on: [-EEXIST, exists] });
     program.here(exists);
     const flags = file && last ? O_PATH : calls.directoryFlags(host.machine.arch);
     const next = calls.openInRoot(program, { at: root, path: names.slice(0, i + 1).join('/'), flags });

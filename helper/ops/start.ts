@@ -5,7 +5,7 @@ import { closeSync, readFileSync } from 'node:fs';
 import type { Stdio } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedExec } from '../decode/checked.ts';
 import { runProgram } from '../launch/run.ts';
-import { lowerExec } from '../lower/exec.ts';
+import { lowerExec } from '../lower/launch.ts';
 import type { ExecHost } from '../lower/host.ts';
 import type { Lowered } from '../lower/launch.ts';
 import { Refused } from '../lower/program.ts';

@@ -18,7 +18,7 @@ import type { CheckedExec, CheckedLaunch, CheckedMount } from '../../helper/deco
 import { ARCH } from '../../helper/launch/child.ts';
 import { newSeedNamespace, newStoreNamespace, newUserNamespace } from '../../helper/launch/namespaces.ts';
 import { type Pipe, type RunOutcome, runProgram } from '../../helper/launch/run.ts';
-import { lowerExec } from '../../helper/lower/exec.ts';
+import { lowerExec } from '../../helper/lower/launch.ts';
 import type { ExecHost, LaunchHost, Machine, StdioHost } from '../../helper/lower/host.ts';
 import { lowerLaunch } from '../../helper/lower/launch.ts';
 import { pipe2, watchPidfd } from '../../helper/sys/descriptors.ts';

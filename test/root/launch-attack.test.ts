@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { sealedMemfd, startChild } from '../../helper/launch/child.ts';
 import { emitLauncher } from '../../helper/launch/launcher.ts';
 import { decodeStatus, runProgram } from '../../helper/launch/run.ts';
-import { lowerExec } from '../../helper/lower/exec.ts';
+import { lowerExec } from '../../helper/lower/launch.ts';
 import { encodeProgram } from '../../helper/lower/encode.ts';
 import { lowerLaunch } from '../../helper/lower/launch.ts';
 import { cloneProcess, lowerUndumpable } from '../../helper/lower/namespaces.ts';

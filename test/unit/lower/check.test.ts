@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import type { CheckedLaunch, CheckedMount } from '../../../helper/decode/checked.ts';
 import { checkProgram, type Shape } from '../../../helper/lower/check.ts';
 import { encodeProgram } from '../../../helper/lower/encode.ts';
-import { lowerExec } from '../../../helper/lower/exec.ts';
+import { lowerExec } from '../../../helper/lower/launch.ts';
 import type { LaunchHost } from '../../../helper/lower/host.ts';
 import { keptOf, lowerLaunch } from '../../../helper/lower/launch.ts';
 import { newLabel, type Program, type Record, Refused } from '../../../helper/lower/program.ts';
