@@ -25,7 +25,7 @@ export async function inspectContainer(call: Call): Promise<Answer> {
   };
 }
 
-/** `GET /containers/NAME/logs?stdout=1&stderr=1&follow=1&timestamps=1&since=T&until=T&tail=N`. */
+/** `GET /containers/NAME/logs?stdout=1&stderr=1&follow=1&timestamps=1&details=1&since=T&until=T&tail=N`. */
 export async function readLogs(call: Call): Promise<Answer> {
   const [stdout, stderr] = [isSet(call, 'stdout'), isSet(call, 'stderr')];
   if (!stdout && !stderr) throw new BerthError('bad_parameter', 'Bad parameters: you must choose at least one stream');
@@ -34,6 +34,7 @@ export async function readLogs(call: Call): Promise<Answer> {
     stderr,
     follow: isSet(call, 'follow'),
     timestamps: isSet(call, 'timestamps'),
+    details: isSet(call, 'details'),
     sinceNs: timeOf(call, 'since'),
     untilNs: timeOf(call, 'until'),
     tail: tailOf(call.query.get('tail')),

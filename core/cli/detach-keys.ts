@@ -13,8 +13,7 @@ export function readDetachKeys(text: string): readonly number[] {
     if (Buffer.byteLength(key) === 1) return key.charCodeAt(0);
     const letter = /^ctrl-(.)$/.exec(key)?.[1];
     const code = letter === undefined ? undefined : /[a-z]/.test(letter) ? letter.charCodeAt(0) - 96 : NAMED[letter];
-    if (code === undefined)
-      throw new CliError(`Invalid detach keys (${text}) provided: Unknown character: '${key}'`, 125);
+    if (code === undefined) throw new CliError(`Invalid detach keys (${text}) provided: Unknown character: '${key}'`);
     return code;
   });
 }

@@ -19,7 +19,9 @@ const MAP_OR_NIL = new Set([
   'DriverOpts',
   'Ports',
 ]);
-const MOUNT_POINT = ['Type', 'Name', 'Source', 'Destination', 'Driver', 'Mode', 'RW', 'Propagation'];
+const MOUNT_POINT = 'Type Name Source Destination Driver Mode RW Propagation'.split(' ');
+/** Pointers at the end of a struct, which an answer leaves out when they are nil. */
+const LAST: Readonly<Record<string, string>> = { State: 'Health' };
 /** Fields that the API leaves out when empty, and what they are then. */
 const LEFT_OUT: Readonly<Record<string, unknown>> = {
   ExposedPorts: {},
@@ -57,7 +59,14 @@ export function goText(value: unknown, name = ''): string {
     const sorted = entries.sort(([left], [right]) => (left < right ? -1 : 1));
     return `map[${sorted.map(([key, one]) => `${key}:${goText(one, key)}`).join(' ')}]`;
   }
-  return `{${entries.map(([key, one]) => goText(one, key)).join(' ')}}`;
+  const last = LAST[name];
+  const nil = last === undefined || last in value ? [] : ['<nil>'];
+  return `{${[...entries.map(([key, one]) => goText(one, key)), ...nil].join(' ')}}`;
+}
+
+/** Whether a field is a map to Go: what it lacks is no value, and no fault. */
+export function isMap(name: string): boolean {
+  return MAPS.has(name);
 }
 
 function goNil(name: string): string {

@@ -1,4 +1,5 @@
 // `berth inspect`. Source: docker/cli 28.2, cli/command/inspect/inspector.go.
+import { BerthError } from '../base/errors.ts';
 import type { Client } from '../client/client.ts';
 import { ApiError } from '../client/error.ts';
 import { type Given, isOn, textOf } from './command.ts';
@@ -13,16 +14,16 @@ import { type Template, TemplateError } from './template-parse.ts';
 type Kind = 'container' | 'image';
 type Find = (client: Client, name: string) => Promise<unknown>;
 
+const TYPES = 'config container image network node plugin secret service task volume'.split(' ');
+
 /** `berth inspect`: whatever has the name, containers first. */
 export async function inspectAny(session: Session, given: Given): Promise<number> {
   const type = textOf(given, 'type') ?? '';
-  if (!['', 'container', 'image'].includes(type)) {
-    throw new CliError(
-      given.flags.has('type') && type === ''
-        ? 'type is empty: a type must be given'
-        : `${JSON.stringify(type)} is not a valid value for --type`,
-    );
-  }
+  const all = `must be one of "${TYPES.join('", "')}"`;
+  if (given.flags.has('type') && type === '') throw new CliError(`type is empty: ${all}`);
+  if (type !== '' && !TYPES.includes(type)) throw new CliError(`unknown type: ${JSON.stringify(type)}: ${all}`);
+  if (!['', 'container', 'image'].includes(type))
+    throw new CliError(`--type ${type}: there are only containers and images yet`);
   const kinds: readonly Kind[] = type === '' ? ['container', 'image'] : [type as Kind];
   return inspectEach(session, given, async (client, name) => {
     for (const kind of kinds) {
@@ -78,6 +79,7 @@ async function inspectEach(session: Session, given: Given, find: Find): Promise<
 function problemText(error: unknown): string {
   if (error instanceof CliError) return error.message;
   if (error instanceof ApiError) return daemonText(error);
+  if (error instanceof BerthError) return error.message;
   throw error;
 }
 

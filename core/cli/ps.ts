@@ -4,7 +4,6 @@ import { decimalSize, humanDuration } from '../spec/units.ts';
 import { type Given, isOn, listOf, textOf } from './command.ts';
 import { readConfig } from './config.ts';
 import { wholeOf } from './container-body.ts';
-import { CliError } from './error.ts';
 import { readFilters } from './filters.ts';
 import { formatList, type Row, withJson } from './formatter.ts';
 import type { Session } from './session.ts';
@@ -33,18 +32,19 @@ const HEADERS: Row = {
 /** Prints the running containers, or all. */
 export async function listContainers(session: Session, given: Given): Promise<number> {
   const quiet = isOn(given, 'quiet');
-  const format = textOf(given, 'format') ?? (quiet ? '' : (readConfig(session.env).psFormat ?? ''));
+  const asked = textOf(given, 'format') ?? '';
+  if (quiet && asked !== '')
+    session.stderr.write('WARNING: Ignoring custom format, because both --format and --quiet are set.\n');
+  const format = quiet ? '' : asked || (readConfig(session.env).psFormat ?? '');
   const latest = isOn(given, 'latest') ? 1 : undefined;
   const last = wholeOf(given, 'last');
-  if (format.includes('{{') && latest !== undefined && last !== undefined && last > 0)
-    throw new CliError('conflicting options: --latest and --last');
   const limit = last !== undefined && last > 0 ? last : latest;
   const size = isOn(given, 'size');
   const filters = readFilters(listOf(given, 'filter'));
   const query = { all: isOn(given, 'all'), limit, filters, size: size || /\{\{[^}]*\.Size\b/.test(format) };
   const containers = await (await session.client()).listContainers(query);
   const rows = containers.map((one) => withJson(rowOf(one, { full: isOn(given, 'no-trunc'), now: Date.now() })));
-  if (quiet && (format === '' || format === 'table')) {
+  if (quiet) {
     session.stdout.write(rows.map((row) => `${row['ID']}\n`).join(''));
     return 0;
   }

@@ -1,5 +1,5 @@
 // Runs a `--format` template over a value. Source: Go 1.24 text/template/exec.go.
-import { goText } from './go-value.ts';
+import { goText, isMap } from './go-value.ts';
 import { FUNCTIONS, isFunction, isTruthy } from './template-funcs.ts';
 import { type Expr, type Node, type Pipe, parseTemplate, type Template, TemplateError } from './template-parse.ts';
 
@@ -181,6 +181,7 @@ function follow(run: Run, walk: { from: Value; expr: Expr; names: readonly strin
     if (value === null || value === undefined) throw at(run, walk.expr, `nil pointer evaluating interface {}.${name}`);
     if (typeof value === 'object' && name in value)
       here = { value: (value as Readonly<Record<string, unknown>>)[name], name };
+    else if (typeof value === 'object' && isMap(here.name)) here = { value: undefined, name };
     else {
       const fail = (why: string): never => {
         throw at(run, walk.expr, why);

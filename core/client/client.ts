@@ -1,7 +1,7 @@
 // The engine's REST API as functions, typed by the same tables of fields as the server. Throws ApiError for what the server refuses and NoServer
 // when there is none. Paths carry no version: CLI and engine come as one.
 import type { Readable } from 'node:stream';
-import type { Code } from '../base/errors.ts';
+import { BerthError, type Code } from '../base/errors.ts';
 import type {
   ContainerCreateBody,
   ContainerCreated,
@@ -86,7 +86,10 @@ function to(path: string, query: Query = {}): string {
   return pairs.length === 0 ? path : `${path}?${pairs.join('&')}`;
 }
 
+/** Throws bad_parameter for an empty name: its path would mean something else. Source of the text: moby v28.2, client/utils.go. */
 function at(noun: 'containers' | 'exec' | 'images', name: string, verb: string): string {
+  if (name.trim() === '')
+    throw new BerthError('bad_parameter', `invalid ${noun.replace(/s$/, '')} name or ID: value is empty`);
   return `/${noun}/${encodeURIComponent(name)}${verb}`;
 }
 

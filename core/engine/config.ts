@@ -45,12 +45,14 @@ const SHM_BYTES = 64 << 20;
 
 /** What was left open, as it is. */
 export function shownHostConfig(host: HostConfig): HostConfig {
-  const { RestartPolicy: restart, LogConfig: log } = host;
+  const { RestartPolicy: restart, LogConfig: log, PidsLimit: pids } = host;
   return {
     ...host,
     NetworkMode: ['', 'default'].includes(host.NetworkMode) ? 'none' : host.NetworkMode,
     IpcMode: host.IpcMode === '' ? 'private' : host.IpcMode,
     CgroupnsMode: host.CgroupnsMode === '' ? 'private' : host.CgroupnsMode,
+    MemorySwappiness: host.MemorySwappiness === -1 ? null : host.MemorySwappiness,
+    PidsLimit: pids !== null && pids <= 0 ? null : pids,
     ShmSize: host.ShmSize === 0 ? SHM_BYTES : host.ShmSize,
     RestartPolicy: restart.Name === '' ? { ...restart, Name: 'no' } : restart,
     LogConfig: { Type: log.Type === '' ? 'json-file' : log.Type, Config: log.Config ?? {} },

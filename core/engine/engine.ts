@@ -41,6 +41,8 @@ export type LogsQuery = {
   readonly follow: boolean;
   /** Each line begins with its RFC 3339 time and a space, as `docker logs -t`. */
   readonly timestamps: boolean;
+  /** Each line begins with its attributes (there are none yet) and a space, as `docker logs --details`. */
+  readonly details?: boolean;
   /** Only lines at or after, before or at; undefined: no bound. Nanoseconds since 1970. */
   readonly sinceNs: bigint | undefined;
   readonly untilNs: bigint | undefined;

@@ -135,9 +135,10 @@ function checkContainer(container: Container): void {
   if (state.paused) throw new BerthError('conflict', `Container ${id} is paused, unpause the container before exec`);
 }
 
+/** What is wrong before anything is started counts as what cannot be executed. Source: moby v28.2, daemon/exec.go ContainerExecStart. */
 function codeOf(error: unknown): number {
   if (!(error instanceof BerthError)) return 128;
-  return { program_not_found: 127, not_executable: 126 }[error.code as string] ?? 128;
+  return { program_not_found: 127, not_executable: 126, bad_parameter: 126 }[error.code as string] ?? 128;
 }
 
 type Size = { readonly columns?: number | undefined; readonly rows?: number | undefined };

@@ -64,47 +64,25 @@ function logPath(context: Context, container: Container): string {
     : segmentPath(dir, last, 1);
 }
 
-/** The time as Docker gives it, and its zero where it never was. */
+/** The time as Docker gives it, and its zero where it never was. The fields in Docker's order, which templates print them in. */
 export function stateOf(container: Container): ContainerState {
   const { state } = container.record;
   const status = statusOf(container);
   const problem = container.log?.problem ?? '';
-  const common = { Status: status, Restarting: status === 'restarting', Dead: false, Paused: status === 'paused' };
-  switch (state.kind) {
-    case 'created':
-      return {
-        ...common,
-        Running: false,
-        OOMKilled: false,
-        Pid: 0,
-        ExitCode: state.code,
-        Error: state.error,
-        StartedAt: NEVER,
-        FinishedAt: NEVER,
-      };
-    case 'running':
-      return {
-        ...common,
-        Running: true,
-        OOMKilled: state.outOfMemory,
-        Pid: state.pid,
-        ExitCode: 0,
-        Error: problem,
-        StartedAt: timeText(BigInt(state.startedNs)),
-        FinishedAt: NEVER,
-      };
-    case 'exited':
-      return {
-        ...common,
-        Running: status === 'restarting',
-        OOMKilled: state.outOfMemory,
-        Pid: 0,
-        ExitCode: state.code,
-        Error: state.error || problem,
-        StartedAt: timeText(BigInt(state.startedNs)),
-        FinishedAt: timeText(BigInt(state.finishedNs)),
-      };
-  }
+  const ran = state.kind !== 'created';
+  return {
+    Status: status,
+    Running: state.kind === 'running' || status === 'restarting',
+    Paused: status === 'paused',
+    Restarting: status === 'restarting',
+    OOMKilled: ran && state.outOfMemory,
+    Dead: false,
+    Pid: state.kind === 'running' ? state.pid : 0,
+    ExitCode: state.kind === 'running' ? 0 : state.code,
+    Error: state.kind === 'running' ? problem : state.error || (ran ? problem : ''),
+    StartedAt: ran ? timeText(BigInt(state.startedNs)) : NEVER,
+    FinishedAt: state.kind === 'exited' ? timeText(BigInt(state.finishedNs)) : NEVER,
+  };
 }
 
 const PROPAGATION: Readonly<Record<number, string>> = {

@@ -10,7 +10,7 @@ import type { ListQuery } from './engine.ts';
 import { commandOf, mountsOf, networkOf } from './inspect.ts';
 import { shownHostConfig } from './config.ts';
 
-const STATUSES = ['created', 'running', 'paused', 'restarting', 'removing', 'exited', 'dead'];
+const STATUSES = /^(created|running|paused|restarting|removing|exited|dead)$/;
 
 /** Newest first. Throws bad_parameter for a filter that Docker does not have. */
 export function listContainers(context: Context, query: ListQuery): ContainerSummary[] {
@@ -48,11 +48,11 @@ function testOf(context: Context, name: string, values: readonly string[]): Test
     case 'label':
       return ({ record }) => values.every((value) => hasLabel(record.config.Labels ?? {}, value));
     case 'status': {
-      const wrong = values.find((value) => !STATUSES.includes(value));
-      if (wrong !== undefined) throw new BerthError('bad_parameter', `invalid filter 'status=${wrong}'`);
+      checkValues(name, values, STATUSES);
       return (container) => values.includes(statusOf(container));
     }
     case 'exited':
+      checkValues(name, values, /^[+-]?\d{1,9}$/);
       return ({ record }) => record.state.kind === 'exited' && values.map(Number).includes(record.state.code);
     case 'ancestor': {
       const ids = new Set(values.flatMap((value) => imageId(context, value)));
@@ -73,15 +73,23 @@ function testOf(context: Context, name: string, values: readonly string[]): Test
     case 'network':
       return ({ record }) => values.includes(shownHostConfig(record.body.HostConfig).NetworkMode);
     case 'health':
+      checkValues(name, values, /^(none|starting|healthy|unhealthy)$/);
       return () => values.includes('none');
+    case 'is-task':
+      checkValues(name, values, /^(0|1|true|false)$/i);
+      return () => values.some((value) => /^(0|false)$/i.test(value));
     case 'publish':
     case 'expose':
     case 'isolation':
-    case 'is-task':
       return () => false;
     default:
       throw new BerthError('bad_parameter', `invalid filter '${name}'`);
   }
+}
+
+function checkValues(name: string, values: readonly string[], valid: RegExp): void {
+  const wrong = values.find((value) => !valid.test(value));
+  if (wrong !== undefined) throw new BerthError('bad_parameter', `invalid filter '${name}=${wrong}'`);
 }
 
 function pattern(text: string): RegExp {

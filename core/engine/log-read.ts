@@ -10,6 +10,8 @@ export type ReadOptions = {
   readonly stdout: boolean;
   readonly stderr: boolean;
   readonly timestamps: boolean;
+  /** Attributes that no container has yet, and a space, before each line. */
+  readonly details?: boolean;
   readonly sinceNs: bigint | undefined;
   readonly untilNs: bigint | undefined;
   /** Lines from the end; undefined: from the beginning. */
@@ -189,7 +191,8 @@ function takeRecord(reading: Reading, record: IndexRecord, wanted: boolean): Chu
     reading.skipped = 0;
   }
   const left = record.length - reading.within;
-  const more = wanted && !reading.options.timestamps ? alike(reading, record, left) : { count: 0, bytes: 0 };
+  const plain = !reading.options.timestamps && reading.options.details !== true;
+  const more = wanted && plain ? alike(reading, record, left) : { count: 0, bytes: 0 };
   const size = wanted ? Math.min(left + more.bytes, PIECE_BYTES) : left;
   let bytes: Buffer | undefined;
   if (wanted && size > 0) {
@@ -204,7 +207,7 @@ function takeRecord(reading: Reading, record: IndexRecord, wanted: boolean): Chu
     reading.within = 0;
   }
   if (bytes === undefined || bytes.length === 0) return undefined;
-  const text = reading.options.timestamps ? withTimes(reading, record, bytes) : bytes;
+  const text = plain ? bytes : withPrefix(reading, record, bytes);
   return { stream: record.stream, timeNs: record.timeNs, bytes: text };
 }
 
@@ -233,9 +236,10 @@ function dataFile(reading: Reading, open: Open, stream: StreamNumber): number {
   return fd;
 }
 
-/** Puts the time before each line that begins in these bytes. */
-function withTimes(reading: Reading, record: IndexRecord, bytes: Buffer): Buffer {
-  const prefix = Buffer.from(`${timeText(record.timeNs)} `);
+/** Puts what is asked for before each line that begins in these bytes. Source of the order: moby api/server/httputils/write_log_stream.go. */
+function withPrefix(reading: Reading, record: IndexRecord, bytes: Buffer): Buffer {
+  const { timestamps, details } = reading.options;
+  const prefix = Buffer.from(`${timestamps ? `${timeText(record.timeNs)} ` : ''}${details === true ? ' ' : ''}`);
   const parts: Buffer[] = [];
   for (let at = 0; at < bytes.length; ) {
     const newline = bytes.indexOf(10, at);

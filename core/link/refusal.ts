@@ -42,8 +42,8 @@ const WHY: Readonly<Record<string, readonly [why: string, hint?: string]>> = {
   EACCES: ['permission denied'],
   EPERM: ['operation not permitted'],
   ENOENT: ['no such file or directory'],
-  ENOTDIR: ['not a directory', 'a directory cannot be mounted onto a file, nor a file onto a directory'],
-  EISDIR: ['is a directory', 'a directory cannot be mounted onto a file, nor a file onto a directory'],
+  ENOTDIR: ['not a directory'],
+  EISDIR: ['is a directory'],
   ENOEXEC: ['exec format error', 'the program is for another architecture, or a script without #! in its first line'],
   ELOOP: ['too many symbolic links'],
   ENOSPC: ['no space left on device', 'free space in the state directory: berth rm, berth rmi'],
@@ -61,6 +61,17 @@ const WHY: Readonly<Record<string, readonly [why: string, hint?: string]>> = {
   EUSERS: ['too many user namespaces', 'raise user.max_user_namespaces'],
 };
 
+const KINDS_DIFFER = 'a directory cannot be mounted onto a file, nor a file onto a directory';
+const NO_OWNERS =
+  'a file system at or beneath the source has owners that cannot be mapped (overlay, FUSE, NFS): bind a directory without one, or without what is mounted beneath: --mount type=bind,…,bind-recursive=disabled';
+
+/** What an error number means of a mount alone. */
+function mountHint(step: string, errno: string): string | undefined {
+  if (!step.startsWith('bind ') && !step.startsWith('mount ')) return undefined;
+  if (errno === 'ENOTDIR' || errno === 'EISDIR') return KINDS_DIFFER;
+  return errno === 'EINVAL' && step.endsWith(': map the owners') ? NO_OWNERS : undefined;
+}
+
 /**
  * What the kernel's (or the store's) no means for the one who asked: `step: why: detail (call: ERRNO)`. What the detail only repeats is left
  * out.
@@ -68,7 +79,8 @@ const WHY: Readonly<Record<string, readonly [why: string, hint?: string]>> = {
 export function failed(failure: Failure): BerthError {
   const { step, call, errno } = failure;
   const name = errno === 0 ? '' : (NAMES.get(errno) ?? `errno ${errno}`);
-  const [why, hint] = WHY[name] ?? [name];
+  const [why, usual] = WHY[name] ?? [name];
+  const hint = mountHint(step, name) ?? usual;
   const told = failure.detail.replace(`${step}: `, '');
   const detail = told === name || told === step ? '' : told;
   const text = [step, why, detail].filter((part) => part !== '').join(': ');

@@ -37,6 +37,17 @@ const STEPS: readonly Step[] = [
   step('container ls -a --filter name=a1 --format {{.Names}}'),
   step('ps -a --filter status=exited --filter exited=3 --format {{.Names}}'),
   step('ps --filter bad'),
+  step('inspect -f {{.State}} a1'),
+  step('inspect -f {{.Config.Labels.zzz}} a1'),
+  step('inspect -f {{.HostConfig.PidsLimit}}_{{.HostConfig.MemorySwappiness}} a1'),
+  step('inspect -f x _'),
+  step('inspect --type foo a1'),
+  step('ps -aq --format {{.Names}} --filter name=a1'),
+  step('ps -l -n 1 --format {{.Names}}'),
+  step('ps -a --filter name=a1 --filter is-task=false --format {{.Names}}'),
+  step('ps --filter exited=x', { differs: WORDS }),
+  step('ps --filter health=x', { differs: WORDS }),
+  step('stop _'),
   step('logs a1'),
   step('logs --tail 0 a1'),
   step('inspect -f {{.State.ExitCode}}_{{.Name}}_{{json_.Config.Cmd}}_{{.State.Running}} a1'),
@@ -86,6 +97,7 @@ const STEPS: readonly Step[] = [
   step('exec -u 1:2 d1 id -u'),
   step('exec -d d1 touch /tmp/made'),
   step('exec d1 ls /tmp/made'),
+  step('exec -u nosuch d1 id', { differs: 'Docker 20.10 answers on standard output' }),
   step('exec d1 nope', { differs: 'Docker 20.10 answers 126 and on standard output' }),
   step(
     'inspect -f {{.HostConfig.Binds}}_{{.Config.Labels}}_{{.Config.WorkingDir}}_{{index_.Config.Env_0}}_{{.HostConfig.NetworkMode}} d1',
@@ -141,6 +153,7 @@ const STEPS: readonly Step[] = [
   step('rm c1 gone'),
   step('run --name l1 --net none bb:1 seq 5'),
   step('logs --tail 2 l1'),
+  step('logs --details l1'),
   step('logs -n 1 --since 1h l1'),
   step('logs --until 1h l1'),
   step('logs --since x l1'),
@@ -167,6 +180,7 @@ function plain(text: string): string {
     .replace(/\bberth\b/g, 'docker')
     .replace(/[0-9a-f]{64}/g, 'ID')
     .replace(/\b[0-9a-f]{12}\b/g, 'ID')
+    .replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, 'TIME')
     .replace(/(Up|Exited \(\d+\)) (\d+|Less than a) seconds?/g, '$1 N seconds')
     .replace(/\b[a-z]+_[a-z]+\b(?=": )/g, 'NAME');
 }

@@ -188,7 +188,10 @@ test.each<[string, Partial<Done>]>([
   ['logs gone', { code: 1, err: 'Error response from daemon: No such container: gone\n' }],
   ['inspect gone', { code: 1, out: '[]\n', err: 'Error: No such object: gone\n' }],
   ['inspect -f {{.Id gone', { code: 64, err: 'template parsing error: template: :1: unclosed action\n' }],
-  ['inspect --type nope x', { code: 1, err: '"nope" is not a valid value for --type\n' }],
+  [
+    'inspect --type nope x',
+    { code: 1, err: expect.stringMatching(/^unknown type: "nope": must be one of "config", "container"/) },
+  ],
   ['nope', { code: 1, err: "berth: unknown command: berth nope\n\nRun 'berth --help' for more information\n" }],
   [
     'container nope',

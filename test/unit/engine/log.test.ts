@@ -195,6 +195,13 @@ test('times stand before lines, once for each, also where a line comes in pieces
   ]);
 });
 
+test('details stand between time and line', async () => {
+  const log = fresh();
+  print(log, 'a\nb');
+  expect(await read(log, { details: true })).toBe(' a\n b');
+  expect(await read(log, { details: true, timestamps: true })).toMatch(/^\S+Z  a\n\S+Z  b$/);
+});
+
 test('since and until', async () => {
   const log = fresh();
   print(log, 'early\n');

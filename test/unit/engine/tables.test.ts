@@ -142,6 +142,10 @@ test('listContainers(): filters, order and limit', async () => {
   expect(names({ ancestor: ['bb:1'] }, { all: true })).toEqual(['new', 'middle', 'old']);
   expect(names({ network: ['none'] })).toEqual(['old']);
   expect(() => names({ status: ['weird'] })).toThrow("invalid filter 'status=weird'");
+  expect(() => names({ exited: ['x'] })).toThrow("invalid filter 'exited=x'");
+  expect(() => names({ health: ['weird'] })).toThrow("invalid filter 'health=weird'");
+  expect(names({ 'is-task': ['true'] }, { all: true })).toEqual([]);
+  expect(names({ 'is-task': ['false'] }, { all: true })).toEqual(names({}, { all: true }));
   expect(() => names({ color: ['red'] })).toThrow("invalid filter 'color'");
   expect(
     listContainers(engine.context, { all: true, limit: undefined, size: false, filters: { name: ['middle'] } })[0],

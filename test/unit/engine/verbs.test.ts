@@ -298,5 +298,5 @@ test('a container is found by id, name and unique prefix', async () => {
     message: 'No such container: nobody',
   });
   await expect(engine.containers.rename(id, 'someone')).rejects.toThrow('same name');
-  await expect(engine.containers.rename(id, '-x')).rejects.toThrow('Invalid container name (-x)');
+  await expect(engine.containers.rename(id, '-x')).rejects.toThrow('Invalid container name (/-x)');
 });
