@@ -1,6 +1,7 @@
 // A private helper beneath a temporary directory, and clients of it as made-up users. The helper is the real program, started as `berth system up` does.
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
 import {
   chmodSync,
   chownSync,
@@ -128,6 +129,8 @@ async function connect(directory: string, uid: number, key: KeyFile): Promise<Cl
     openSession({ socket: join(directory, 'run/helper.sock'), lane: join(directory, 'run/lane.sock') }, key),
   );
   const events: Event[] = [];
+  const told = new EventEmitter();
+  told.setMaxListeners(0);
   const ask: Client['ask'] = (verb, more = {}) =>
     session.ask({ verb, fds: more.fds ?? [], wantFds: more.wantFds ?? false, dryRun: more.dryRun ?? false });
   const exits = (): Exited[] =>
@@ -141,6 +144,7 @@ async function connect(directory: string, uid: number, key: KeyFile): Promise<Cl
     session.watch(
       (event) => {
         events.push(event);
+        told.emit('event');
         if (event.event?.$case !== 'ready') return;
         clearTimeout(late);
         resolve();
@@ -163,12 +167,14 @@ async function connect(directory: string, uid: number, key: KeyFile): Promise<Cl
       return answer;
     },
     async exited(container, exec = '') {
-      for (let waitedMs = 0; waitedMs < 15_000; waitedMs += 5) {
+      const signal = AbortSignal.timeout(15_000);
+      for (;;) {
         const found = exits().find((one) => one.container === container && one.exec === exec);
         if (found !== undefined) return found;
-        await sleep(5);
+        await once(told, 'event', { signal }).catch((cause: unknown) => {
+          throw new Error(`no end of ${exec || container} was told within 15 s`, { cause });
+        });
       }
-      throw new Error(`no end of ${exec || container} was told within 15 s`);
     },
     close: session.close,
   };
