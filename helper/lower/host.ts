@@ -20,8 +20,9 @@ export type Machine = {
 export type Cgroup = {
   /** Name of the mount in the container's /sys/fs/cgroup: `memory`, `cpu,cpuacct`. */
   readonly name: string;
-  /** The group's directory. */
-  readonly directory: number;
+  /** The directory that has the group, and the group's path from there. */
+  readonly parent: number;
+  readonly path: string;
 };
 
 export type Cgroups =

@@ -83,7 +83,7 @@ export function lowerExec(plan: CheckedExec, host: ExecHost): Lowered {
   const ownUsers = (host.namespaces & CLONE_NEWUSER) !== 0;
   namespaces.lowerBeginning(program, plan.process, host.cgroups);
   join(BEFORE_CLONE);
-  const groups = host.cgroups.kind === 'v1' ? host.cgroups.groups.map(({ directory }) => directory) : [];
+  const groups = host.cgroups.kind === 'v1' ? host.cgroups.groups.map(({ parent }) => parent) : [];
   namespaces.cloneProcess(program, { flags: 0, close: groups });
   join(~BEFORE_CLONE & ~CLONE_NEWUSER);
   join(CLONE_NEWUSER);

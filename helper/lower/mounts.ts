@@ -14,7 +14,7 @@ import { MOUNTS_MAX } from '../../proto/policy/lists.ts';
 import type { CheckedMount } from '../decode/checked.ts';
 import * as calls from './calls.ts';
 import { type Cgroups, type Context, isHosts, step } from './host.ts';
-import { newLabel, Refused, type Result } from './program.ts';
+import { type Argument, newLabel, Refused, type Result } from './program.ts';
 
 const { KERNEL_FILESYSTEM_CGROUP: CGROUP, KERNEL_FILESYSTEM_DEV: DEV, ...OTHERS } = plans.KernelFilesystem;
 /** Names in the container's `files`. */
@@ -106,15 +106,17 @@ function prepareKernel(context: Context, mount: CheckedMount, which: plans.Kerne
 
 /** v1: each hierarchy's own group, read-only, under its name; co-mounted controllers have links. v2: the group. */
 function prepareCgroups({ program, host }: Context, cgroups: OwnCgroups, attributes: number): Prepared {
-  const clone = (directory: number, set: number) =>
-    calls.cloneMount(program, { at: program.use(directory) }, { set, propagation: mnt.MS_PRIVATE });
-  if (cgroups.kind === 'v2') return { tree: clone(cgroups.directory, attributes) };
+  const clone = (at: Argument, set: number) => calls.cloneMount(program, { at }, { set, propagation: mnt.MS_PRIVATE });
+  if (cgroups.kind === 'v2') return { tree: clone(program.use(cgroups.directory), attributes) };
   const writable = attributes & ~mnt.MOUNT_ATTR_RDONLY; // until the groups have their places
   const tree = calls.newFilesystem(program, { type: 'tmpfs', settings: tmpfs(host, '64k'), attributes: writable });
-  const inner = cgroups.groups.map(({ name, directory }) => {
+  const inner = cgroups.groups.map(({ name, parent, path }) => {
     program.call(nr.SYS_mkdirat, [tree, name, 0o755]);
     for (const one of name.split(',')) if (one !== name) program.call(nr.SYS_symlinkat, [name, tree, one]);
-    return [name, clone(directory, attributes | mnt.MOUNT_ATTR_RDONLY)] as const;
+    const group = calls.openWithin(program, { at: program.use(parent), path });
+    const mount = clone(group, attributes | mnt.MOUNT_ATTR_RDONLY);
+    calls.close(program, group);
+    return [name, mount] as const;
   });
   calls.setAttributes(program, tree, { set: attributes });
   return { tree, inner };

@@ -41,8 +41,8 @@ export function leaveKeyring(program: Program): void {
  * but moving the calling thread alone takes no lock over all processes (Linux 5.4 on), whose first taker waits 5 to 15 ms for a grace period.
  */
 function enterCgroups(program: Program, { groups }: Extract<Cgroups, { kind: 'v1' }>): void {
-  for (const { name, directory } of groups)
-    writeWithin(program.during(`enter cgroup ${name}`), { at: program.use(directory), path: 'tasks' }, '0');
+  for (const { name, parent, path } of groups)
+    writeWithin(program.during(`enter cgroup ${name}`), { at: program.use(parent), path: `${path}/tasks` }, '0');
 }
 
 /** First process: namespaces that are joined, the user namespace last, then a time namespace of its own for the second. */

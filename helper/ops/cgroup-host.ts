@@ -1,21 +1,23 @@
 // The cgroup hierarchies of this host, and our own parent group in each: `berth` or `berth-N`, beneath the hierarchy's root. Nothing here or in
 // cgroup.ts touches a group that is not beneath our parent; the group's name is a checked id, never text of a request.
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { list, readText } from './files.ts';
 import { step } from './failed.ts';
 
 export const CONTROLLERS = ['cpu', 'cpuset', 'memory', 'pids', 'blkio', 'io', 'devices', 'freezer'] as const;
 export type Controller = (typeof CONTROLLERS)[number];
 
-/** `parents`: the directory of our parent group in each hierarchy in use, once; `of`: the parent that has the controller. */
+/** `of`: the parent that has the controller. */
 export type CgroupHost = {
   readonly version: 0 | 1 | 2;
+  /** The directory of our parent group in each hierarchy in use, once; on v1 they are open, for processes to enter groups beneath them. */
   readonly parents: readonly string[];
+  readonly descriptors: readonly number[];
   readonly of: ReadonlyMap<Controller, string>;
 };
 
 /** A host whose groups are not ours to make: every limit is refused by name. */
-export const NO_CGROUPS: CgroupHost = { version: 0, parents: [], of: new Map() };
+export const NO_CGROUPS: CgroupHost = { version: 0, parents: [], descriptors: [], of: new Map() };
 
 /** Finds the hierarchies and makes our parent groups. Source: man 7 cgroups; v1, co-mounted, hybrid and v2. */
 export function openCgroups(name: string, mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): CgroupHost {
@@ -56,7 +58,8 @@ function makeV1(of: Map<Controller, string>): CgroupHost {
     if (readFileSync(`${memory}/memory.use_hierarchy`, 'utf8').trim() === '0')
       writeFileSync(`${memory}/memory.use_hierarchy`, '1');
   }
-  return { version: 1, parents, of };
+  const descriptors = parents.map((parent) => openSync(parent, constants.O_RDONLY | constants.O_DIRECTORY));
+  return { version: 1, parents, descriptors, of };
 }
 
 /** On v2 a group with processes cannot give controllers to its children, so where the helper itself sits in the root's way it moves to a leaf. */
@@ -75,7 +78,7 @@ function makeV2(root: string, name: string): CgroupHost {
     ['devices', parent],
   ]);
   for (const controller of wanted) if (granted.includes(controller)) of.set(controller, parent);
-  return { version: 2, parents: [parent], of };
+  return { version: 2, parents: [parent], descriptors: [], of };
 }
 
 function enable(group: string, controller: Controller): void {

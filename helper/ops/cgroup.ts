@@ -3,61 +3,57 @@
 import * as fs from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Knob, type Limits, ThrottleKind } from '../../proto/gen/berth/helper/v1/plan.ts';
+import { type DeviceNode, type DeviceRule, Knob, type Limits } from '../../proto/gen/berth/helper/v1/plan.ts';
+import { ThrottleKind } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
 import type { Cgroups } from '../lower/host.ts';
-import { allowDevices, limitDevices } from './cgroup-devices.ts';
 import type { CgroupHost, Controller } from './cgroup-host.ts';
 import { Failed, step } from './failed.ts';
 import { readText } from './files.ts';
 
-// `else`: the file of other kernels for the same number.
-type File = {
-  readonly controller: Controller;
-  readonly file: string;
-  readonly else?: string;
-  readonly unlimited?: string;
-};
-const V1: Readonly<Record<number, File>> = {
-  [Knob.KNOB_CPU_PERIOD_US]: { controller: 'cpu', file: 'cpu.cfs_period_us' },
-  [Knob.KNOB_CPU_QUOTA_US]: { controller: 'cpu', file: 'cpu.cfs_quota_us' },
-  [Knob.KNOB_CPU_SHARES]: { controller: 'cpu', file: 'cpu.shares' },
-  [Knob.KNOB_MEMORY_MAX_BYTES]: { controller: 'memory', file: 'memory.limit_in_bytes' },
-  [Knob.KNOB_MEMORY_SWAP_MAX_BYTES]: { controller: 'memory', file: 'memory.memsw.limit_in_bytes' },
-  [Knob.KNOB_MEMORY_LOW_BYTES]: { controller: 'memory', file: 'memory.soft_limit_in_bytes' },
-  [Knob.KNOB_PIDS_MAX]: { controller: 'pids', file: 'pids.max', unlimited: 'max' },
-  [Knob.KNOB_IO_WEIGHT]: { controller: 'blkio', file: 'blkio.weight', else: 'blkio.bfq.weight' }, // since 5.0 only BFQ has weights
-  [Knob.KNOB_OOM_KILL_DISABLE]: { controller: 'memory', file: 'memory.oom_control' },
-  [Knob.KNOB_MEMORY_SWAPPINESS]: { controller: 'memory', file: 'memory.swappiness' },
+// The file of each knob; it belongs to the controller that its name begins with.
+type Knobs = Readonly<Record<number, string>>;
+const V1: Knobs = {
+  [Knob.KNOB_CPU_PERIOD_US]: 'cpu.cfs_period_us',
+  [Knob.KNOB_CPU_QUOTA_US]: 'cpu.cfs_quota_us',
+  [Knob.KNOB_CPU_SHARES]: 'cpu.shares',
+  [Knob.KNOB_MEMORY_MAX_BYTES]: 'memory.limit_in_bytes',
+  [Knob.KNOB_MEMORY_SWAP_MAX_BYTES]: 'memory.memsw.limit_in_bytes',
+  [Knob.KNOB_MEMORY_LOW_BYTES]: 'memory.soft_limit_in_bytes',
+  [Knob.KNOB_PIDS_MAX]: 'pids.max',
+  [Knob.KNOB_IO_WEIGHT]: 'blkio.weight',
+  [Knob.KNOB_OOM_KILL_DISABLE]: 'memory.oom_control',
+  [Knob.KNOB_MEMORY_SWAPPINESS]: 'memory.swappiness',
 };
 // Period and quota are one file on v2, see writeCpuMax.
-const V2: Readonly<Record<number, File>> = {
-  [Knob.KNOB_CPU_WEIGHT]: { controller: 'cpu', file: 'cpu.weight' },
-  [Knob.KNOB_MEMORY_MAX_BYTES]: { controller: 'memory', file: 'memory.max', unlimited: 'max' },
-  [Knob.KNOB_MEMORY_SWAP_MAX_BYTES]: { controller: 'memory', file: 'memory.swap.max', unlimited: 'max' },
-  [Knob.KNOB_MEMORY_LOW_BYTES]: { controller: 'memory', file: 'memory.low', unlimited: 'max' },
-  [Knob.KNOB_PIDS_MAX]: { controller: 'pids', file: 'pids.max', unlimited: 'max' },
-  [Knob.KNOB_IO_WEIGHT]: { controller: 'io', file: 'io.weight' },
+const V2: Knobs = {
+  [Knob.KNOB_CPU_WEIGHT]: 'cpu.weight',
+  [Knob.KNOB_MEMORY_MAX_BYTES]: 'memory.max',
+  [Knob.KNOB_MEMORY_SWAP_MAX_BYTES]: 'memory.swap.max',
+  [Knob.KNOB_MEMORY_LOW_BYTES]: 'memory.low',
+  [Knob.KNOB_PIDS_MAX]: 'pids.max',
+  [Knob.KNOB_IO_WEIGHT]: 'io.weight',
 };
-const THROTTLE: Readonly<Record<number, { v1: string; v2: string }>> = {
-  [ThrottleKind.THROTTLE_KIND_READ_BPS]: { v1: 'read_bps_device', v2: 'rbps' },
-  [ThrottleKind.THROTTLE_KIND_WRITE_BPS]: { v1: 'write_bps_device', v2: 'wbps' },
-  [ThrottleKind.THROTTLE_KIND_READ_IOPS]: { v1: 'read_iops_device', v2: 'riops' },
-  [ThrottleKind.THROTTLE_KIND_WRITE_IOPS]: { v1: 'write_iops_device', v2: 'wiops' },
+/** The file of other kernels for the same number: since 5.0 only BFQ has weights. */
+const OTHERWISE: Readonly<Record<string, string>> = { 'blkio.weight': 'blkio.bfq.weight' };
+const THROTTLE: Readonly<Record<number, readonly [v1: string, v2: string]>> = {
+  [ThrottleKind.THROTTLE_KIND_READ_BPS]: ['read_bps_device', 'rbps'],
+  [ThrottleKind.THROTTLE_KIND_WRITE_BPS]: ['write_bps_device', 'wbps'],
+  [ThrottleKind.THROTTLE_KIND_READ_IOPS]: ['read_iops_device', 'riops'],
+  [ThrottleKind.THROTTLE_KIND_WRITE_IOPS]: ['write_iops_device', 'wiops'],
 };
 
-/** The container's groups for lowering; the descriptors close with `open`. */
+/** The container's groups for lowering; what is opened closes with `open`. */
 export function openGroups(host: CgroupHost, id: string, open: DisposableStack): Cgroups {
-  const groups = host.parents.map((parent) => {
-    const directory = open.adopt(
-      fs.openSync(`${parent}/${id}`, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY),
-      fs.closeSync,
-    );
-    return { name: basename(dirname(parent)), directory };
-  });
-  const [first] = groups;
+  const [first] = host.parents;
   if (first === undefined) return { kind: 'none' };
-  return host.version === 2 ? { kind: 'v2', directory: first.directory } : { kind: 'v1', groups };
+  if (host.version === 2) {
+    const directory = fs.openSync(`${first}/${id}`, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+    return { kind: 'v2', directory: open.adopt(directory, fs.closeSync) };
+  }
+  const name = (parent: string) => basename(dirname(parent));
+  const groups = host.parents.map((parent, i) => ({ name: name(parent), parent: host.descriptors[i] ?? -1, path: id }));
+  return { kind: 'v1', groups };
 }
 
 /** Makes the container's groups, with its limits. Throws Failed, with nothing left, where the host lacks a controller that a limit needs. */
@@ -73,52 +69,67 @@ export function makeCgroups(host: CgroupHost, { id, limits, devices }: CheckedLa
   }
 }
 
+type Write = (file: string, ...texts: readonly string[]) => void;
+
+/** Writes texts to a file of the group, each by a write of its own. */
+function writerOf(host: CgroupHost, id: string): Write {
+  return (file, ...texts) => {
+    const controller = file.slice(0, file.indexOf('.')) as Controller;
+    const group = `${host.of.get(controller)}/${id}`;
+    if (!host.of.has(controller))
+      throw new Failed(`set ${file}`, `this host has no ${controller} cgroup controller that Berth can use`);
+    const other = OTHERWISE[file];
+    const name = other !== undefined && !fs.existsSync(`${group}/${file}`) ? other : file;
+    step(`set ${name} to ${texts.join(', ')}`, () => {
+      const fd = fs.openSync(`${group}/${name}`, 'w');
+      try {
+        for (const text of texts) fs.writeSync(fd, text);
+      } finally {
+        fs.closeSync(fd);
+      }
+    });
+  };
+}
+
 /** Writes what the limits name and nothing else. */
 export function applyLimits(host: CgroupHost, id: string, limits: Limits): void {
-  const write = (at: File, text: string) => {
-    const parent = host.of.get(at.controller);
-    if (parent === undefined)
-      throw new Failed(`set ${at.file}`, `this host has no ${at.controller} cgroup controller that Berth can use`);
-    const other = at.else !== undefined && !fs.existsSync(`${parent}/${id}/${at.file}`);
-    const file = other ? at.else : at.file;
-    step(`set ${file} to ${text}`, () => fs.writeFileSync(`${parent}/${id}/${file}`, text));
-  };
+  const write = writerOf(host, id);
   const values = new Map(limits.settings.map(({ knob, value }) => [knob as number, value]));
   const table = host.version === 2 ? V2 : V1;
   if (host.version === 2) writeCpuMax({ host, id, values }, write);
   for (const knob of inOrder(host, id, values)) {
-    const at = table[knob];
+    const file = table[knob];
     const value = values.get(knob) ?? 0n;
-    if (at === undefined) throw new Failed('set limit', `knob ${knob} does not exist on cgroup v${host.version}`);
-    write(at, value < 0n && at.unlimited !== undefined ? at.unlimited : String(value));
+    if (file === undefined) throw new Failed('set limit', `knob ${knob} does not exist on cgroup v${host.version}`);
+    const isWord = value < 0n && (host.version === 2 || file === 'pids.max');
+    write(file, isWord ? 'max' : String(value));
   }
   for (const { kind, major, minor, value } of limits.throttles) {
-    const names = THROTTLE[kind];
-    if (names === undefined) throw new Failed('set throttle', `kind ${kind} is not known`);
-    if (host.version === 2) write({ controller: 'io', file: 'io.max' }, `${major}:${minor} ${names.v2}=${value}`);
-    else write({ controller: 'blkio', file: `blkio.throttle.${names.v1}` }, `${major}:${minor} ${value}`);
+    const [v1, v2] = THROTTLE[kind] ?? [];
+    if (v1 === undefined) throw new Failed('set throttle', `kind ${kind} is not known`);
+    if (host.version === 2) write('io.max', `${major}:${minor} ${v2}=${value}`);
+    else write(`blkio.throttle.${v1}`, `${major}:${minor} ${value}`);
   }
-  allowDevices(host, id, limits.deviceRules);
-  if (limits.cpus !== '') write({ controller: 'cpuset', file: 'cpuset.cpus' }, limits.cpus);
-  if (limits.mems !== '') write({ controller: 'cpuset', file: 'cpuset.mems' }, limits.mems);
+  if (limits.deviceRules.length > 0 && hasDevices(host)) write('devices.allow', ...limits.deviceRules.map(ruleText));
+  if (limits.cpus !== '') write('cpuset.cpus', limits.cpus);
+  if (limits.mems !== '') write('cpuset.mems', limits.mems);
 }
 
 type Values = { host: CgroupHost; id: string; values: Map<number, bigint> };
 
 /** cpu.max holds quota and period; what is not named stays. */
-function writeCpuMax({ host, id, values }: Values, write: (at: File, text: string) => void): void {
+function writeCpuMax({ host, id, values }: Values, write: Write): void {
   const quota = values.get(Knob.KNOB_CPU_QUOTA_US);
   const period = values.get(Knob.KNOB_CPU_PERIOD_US);
   values.delete(Knob.KNOB_CPU_QUOTA_US);
   values.delete(Knob.KNOB_CPU_PERIOD_US);
   if (quota === undefined && period === undefined) return;
-  const [oldQuota = 'max', oldPeriod = '100000'] = (readText(`${host.of.get('cpu')}/${id}/cpu.max`) ?? '')
-    .trim()
-    .split(' ');
-  write(
-    { controller: 'cpu', file: 'cpu.max' },
-    `${quota === undefined ? oldQuota : quota < 0n ? 'max' : quota} ${period ?? oldPeriod}`,
-  );
+  const old =
+    readText(`${host.of.get('cpu')}/${id}/cpu.max`)
+      ?.trim()
+      .split(' ') ?? [];
+  const newQuota = quota === undefined ? (old[0] ?? 'max') : quota < 0n ? 'max' : quota;
+  write('cpu.max', `${newQuota} ${period ?? old[1] ?? 100_000}`);
 }
 
 /** The kernel checks each write alone: on v1 memory must never exceed memory and swap, so which is written first depends on the direction. */
@@ -132,71 +143,70 @@ function inOrder(host: CgroupHost, id: string, values: Map<number, bigint>): num
   return raises ? [Knob.KNOB_MEMORY_SWAP_MAX_BYTES, ...rest] : [...rest, Knob.KNOB_MEMORY_SWAP_MAX_BYTES];
 }
 
-/** Files of the freezer: where it is told, and where it tells that it is done (v2 answers later than it is asked). */
-function freezerOf(host: CgroupHost, id: string) {
-  const group = `${host.of.get('freezer')}/${id}`;
-  if (host.version !== 2)
-    return {
-      ask: `${group}/freezer.state`,
-      tell: `${group}/freezer.state`,
-      words: ['THAWED', 'FROZEN'],
-      done: ['THAWED', 'FROZEN'],
-    };
-  return {
-    ask: `${group}/cgroup.freeze`,
-    tell: `${group}/cgroup.events`,
-    words: ['0', '1'],
-    done: ['frozen 0', 'frozen 1'],
-  };
+// Which devices a container may open: the nodes it was given, terminals, and what policy allowed beside. It is the second wall: nodes made by the
+// container are on file systems where none opens. Only cgroup v1 has a controller for it that takes text.
+// Usual are terminals, /dev/tty and /dev/ptmx; making a node is not opening it. Source: moby, daemon/pkg/oci/defaults.go; without 5:1, which is the
+// host's console: the container's own is one of its terminals.
+const USUAL = ['c 136:* rwm', 'c 5:0 rwm', 'c 5:2 rwm', 'c *:* m', 'b *:* m'];
+
+function hasDevices(host: CgroupHost): boolean {
+  return host.version === 1 && host.of.has('devices');
 }
 
+function limitDevices(host: CgroupHost, id: string, nodes: readonly DeviceNode[]): void {
+  if (!hasDevices(host)) return;
+  const write = writerOf(host, id);
+  const own = nodes.map((node) => `${node.block ? 'b' : 'c'} ${node.major}:${node.minor} rwm`);
+  write('devices.deny', 'a');
+  write('devices.allow', ...new Set([...USUAL, ...own]));
+}
+
+function ruleText(rule: DeviceRule): string {
+  const number = (value: bigint): string => (value < 0n ? '*' : String(value));
+  const access = `${rule.read ? 'r' : ''}${rule.write ? 'w' : ''}${rule.mknod ? 'm' : ''}`;
+  return `${rule.block ? 'b' : 'c'} ${number(rule.major)}:${number(rule.minor)} ${access}`;
+}
+
+// The freezer's files: where it is told a word, and where it tells one when it is done (v2 answers later than it is asked).
+const FREEZER = {
+  1: { ask: 'freezer.state', tell: 'freezer.state', words: ['THAWED', 'FROZEN'], done: ['THAWED', 'FROZEN'] },
+  2: { ask: 'cgroup.freeze', tell: 'cgroup.events', words: ['0', '1'], done: ['frozen 0', 'frozen 1'] },
+} as const;
+
 export function isFrozen(host: CgroupHost, id: string): boolean {
-  const { tell, done } = freezerOf(host, id);
-  return host.of.has('freezer') && (readText(tell) ?? '').includes(done[1] ?? '');
+  const { tell, done } = FREEZER[host.version || 2];
+  return host.of.has('freezer') && (readText(`${host.of.get('freezer')}/${id}/${tell}`) ?? '').includes(done[1]);
 }
 
 /** Freezes or thaws; returns when the kernel says it is done, throws Failed after two seconds without. */
 export async function freeze(host: CgroupHost, id: string, frozen: boolean): Promise<void> {
+  const group = `${host.of.get('freezer')}/${id}`;
   if (!host.of.has('freezer'))
     throw new Failed('freeze', 'this host has no freezer cgroup controller that Berth can use');
-  const { ask, tell, words, done } = freezerOf(host, id);
+  const { ask, tell, words, done } = FREEZER[host.version || 2];
+  const [word, answer] = frozen ? [words[1], done[1]] : [words[0], done[0]];
   for (let waitedMs = 0; waitedMs < 2000; waitedMs += 5) {
     // v1: a state of FREEZING may need to be asked again.
-    if (waitedMs === 0 || host.version === 1) step('freeze', () => fs.writeFileSync(ask, words[Number(frozen)] ?? ''));
-    if (fs.readFileSync(tell, 'utf8').includes(done[Number(frozen)] ?? '')) return;
+    if (waitedMs === 0 || host.version === 1) step('freeze', () => fs.writeFileSync(`${group}/${ask}`, word));
+    if (fs.readFileSync(`${group}/${tell}`, 'utf8').includes(answer)) return;
     await sleep(5);
   }
-  throw new Failed(frozen ? 'freeze' : 'thaw', `${tell} did not tell "${done[Number(frozen)]}" within 2 seconds`);
+  throw new Failed(frozen ? 'freeze' : 'thaw', `${group}/${tell} did not tell "${answer}" within 2 seconds`);
 }
 
 /** Processes in the container's groups. */
-export function processesIn(host: CgroupHost, id: string): number[] {
-  const groups = new Set(host.parents.map((parent) => `${parent}/${id}`));
-  return [
-    ...new Set(
-      [...groups].flatMap((group) => (readText(`${group}/cgroup.procs`) ?? '').split('\n').filter(Boolean).map(Number)),
-    ),
-  ];
+function processesIn(host: CgroupHost, id: string): number[] {
+  const texts = host.parents.map((parent) => readText(`${parent}/${id}/cgroup.procs`) ?? '');
+  return [...new Set(texts.join('\n').split('\n').filter(Boolean).map(Number))];
 }
 
 /** Sends SIGKILL to every process in the groups; those that fork meanwhile are met by the caller's next round. */
 export function killAll(host: CgroupHost, id: string): number {
   const pids = processesIn(host, id);
-  if (host.version === 2 && pids.length > 0) {
-    const killed = step('kill cgroup', () => tryWrite(`${host.parents[0]}/${id}/cgroup.kill`, '1'));
-    if (killed) return pids.length;
-  }
-  for (const pid of pids) if (pid > 0) tryKill(pid);
+  const whole = `${host.parents[0]}/${id}/cgroup.kill`; // there since 5.14
+  if (host.version === 2 && pids.length > 0 && fs.existsSync(whole)) fs.writeFileSync(whole, '1');
+  else for (const pid of pids) if (pid > 0) tryKill(pid);
   return pids.length;
-}
-
-function tryWrite(path: string, text: string): boolean {
-  try {
-    fs.writeFileSync(path, text);
-    return true;
-  } catch {
-    return false; // cgroup.kill is there since 5.14
-  }
 }
 
 function tryKill(pid: number): void {
@@ -209,9 +219,8 @@ function tryKill(pid: number): void {
 
 /** Whether the OOM killer has ended a process of the container. */
 export function oomKilled(host: CgroupHost, id: string): boolean {
-  const group = `${host.of.get('memory')}/${id}`;
-  const text = readText(`${group}/${host.version === 2 ? 'memory.events' : 'memory.oom_control'}`) ?? '';
-  return /^oom_kill [1-9]/m.test(text);
+  const file = host.version === 2 ? 'memory.events' : 'memory.oom_control';
+  return /^oom_kill [1-9]/m.test(readText(`${host.of.get('memory')}/${id}/${file}`) ?? '');
 }
 
 /** Kills what is left and removes the groups, again and again for up to ten seconds: a killed process leaves its group only when it is gone. */
@@ -231,25 +240,16 @@ async function thaw(host: CgroupHost, id: string): Promise<void> {
   if (host.version === 1 && host.of.has('freezer')) await freeze(host, id, false);
 }
 
+/** Removes a group, and first those that the container made within it; false where there are still processes. */
 function tryRemove(group: string): boolean {
-  for (const child of groupsIn(group)) tryRemove(`${group}/${child}`);
   try {
     fs.rmdirSync(group);
     return true;
   } catch (error) {
     const { code } = error as { code?: string };
     if (code === 'ENOENT') return true;
-    if (code === 'EBUSY' || code === 'ENOTEMPTY') return false;
-    throw error;
+    if (code !== 'EBUSY' && code !== 'ENOTEMPTY') throw error;
   }
-}
-
-/** Groups that the container made within its own. */
-function groupsIn(group: string): string[] {
-  try {
-    return fs.readdirSync(group, { withFileTypes: true }).flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
-  } catch (error) {
-    if ((error as { code?: string }).code === 'ENOENT') return [];
-    throw error;
-  }
+  const within = fs.readdirSync(group, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return within.length > 0 && within.every((entry) => tryRemove(`${group}/${entry.name}`)) && tryRemove(group);
 }

@@ -126,7 +126,7 @@ function hostOf(
     home: e,
     binds: new Map([[0, { descriptor: f, idmap: own ? g : undefined }]]),
     joined: [],
-    cgroups: { kind: 'v1', groups: [{ name: 'pids', directory: h }] },
+    cgroups: { kind: 'v1', groups: [{ name: 'pids', parent: h, path: 'abc' }] },
     stdio: of.stdio.tty ? { kind: 'tty', socket: i } : { kind: 'pipes', descriptors: [i, j, k] },
   };
 }

@@ -410,7 +410,11 @@ suite('a container', [root, busybox], () => {
     if (names.length === 0) return;
     const paths = names.map((name) => `/sys/fs/cgroup/${name}/berth-test-${process.pid}`);
     for (const path of paths) mkdirSync(path);
-    const groups = paths.map((path, i) => ({ name: names[i] ?? '', directory: lab.open(`${path}/`) }));
+    const groups = names.map((name) => ({
+      name,
+      parent: lab.open(`/sys/fs/cgroup/${name}/`),
+      path: `berth-test-${process.pid}`,
+    }));
     try {
       const { lines } = await run(
         'cat /proc/self/cgroup | grep -E ":(pids|cpu):"; ls /sys/fs/cgroup; cat /sys/fs/cgroup/pids/pids.current; (echo 1 >/sys/fs/cgroup/pids/pids.max) 2>&1; touch /sys/fs/cgroup/x 2>&1',
@@ -429,7 +433,7 @@ suite('a container', [root, busybox], () => {
         ]),
       );
     } finally {
-      for (const { directory } of groups) closeSync(directory);
+      for (const { parent } of groups) closeSync(parent);
       for (const path of paths) rmdirSync(path);
     }
   });

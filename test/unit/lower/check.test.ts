@@ -44,8 +44,8 @@ const host: LaunchHost = {
   cgroups: {
     kind: 'v1',
     groups: [
-      { name: 'pids', directory: 26 },
-      { name: 'cpu,cpuacct', directory: 27 },
+      { name: 'pids', parent: 26, path: 'abc' },
+      { name: 'cpu,cpuacct', parent: 27, path: 'abc' },
     ],
   },
   stdio: { kind: 'pipes', descriptors: [30, 31, 32] },

@@ -41,7 +41,12 @@ test('v1: controllers one by one and co-mounted, our parent in each hierarchy on
 });
 
 test('no hierarchy at all: nothing to make', () => {
-  expect(openCgroups('berth', line('/', 'ext4', 'rw'))).toEqual({ version: 0, parents: [], of: new Map() });
+  expect(openCgroups('berth', line('/', 'ext4', 'rw'))).toEqual({
+    version: 0,
+    parents: [],
+    descriptors: [],
+    of: new Map(),
+  });
 });
 
 test('v2: what is not granted is not there', () => {
@@ -73,7 +78,10 @@ function hostWith(
   const of = new Map(
     (['cpu', 'cpuset', 'memory', 'pids', 'io', 'blkio', 'freezer', 'devices'] as const).map((name) => [name, parent]),
   );
-  return { host: { version, parents: [parent], of }, read: (file) => readFileSync(join(parent, ID, file), 'utf8') };
+  return {
+    host: { version, parents: [parent], descriptors: [], of },
+    read: (file) => readFileSync(join(parent, ID, file), 'utf8'),
+  };
 }
 
 test('v1: each knob in its file', () => {
