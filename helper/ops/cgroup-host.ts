@@ -1,6 +1,6 @@
 // The cgroup hierarchies of this host, and our own parent group in each: `berth` or `berth-N`, beneath the hierarchy's root. Nothing here or in
 // cgroup.ts touches a group that is not beneath our parent; the group's name is a checked id, never text of a request.
-import { constants, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { constants, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { list, readText } from './files.ts';
 import { step } from './failed.ts';
 
@@ -46,18 +46,13 @@ function makeV1(of: Map<Controller, string>): CgroupHost {
   for (const parent of parents) step(`make cgroup ${parent}`, () => mkdirSync(parent, { recursive: true }));
   const cpuset = of.get('cpuset');
   // A cpuset without processors takes no process: ours and, by clone_children, each container's starts with what the root has.
-  if (cpuset !== undefined) {
-    for (const file of ['cpuset.cpus', 'cpuset.mems']) {
-      if (readFileSync(`${cpuset}/${file}`, 'utf8').trim() === '')
-        writeFileSync(`${cpuset}/${file}`, readFileSync(`${cpuset}/../${file}`, 'utf8').trim());
-    }
-    writeFileSync(`${cpuset}/cgroup.clone_children`, '1');
-  }
-  const memory = of.get('memory');
-  if (memory !== undefined && existsSync(`${memory}/memory.use_hierarchy`)) {
-    if (readFileSync(`${memory}/memory.use_hierarchy`, 'utf8').trim() === '0')
-      writeFileSync(`${memory}/memory.use_hierarchy`, '1');
-  }
+  const change = (file: string, from: string, to: string): void => {
+    if (readText(file)?.trim() === from) writeFileSync(file, to);
+  };
+  for (const file of ['cpuset.cpus', 'cpuset.mems'])
+    change(`${cpuset}/${file}`, '', readText(`${cpuset}/../${file}`)?.trim() ?? '');
+  change(`${cpuset}/cgroup.clone_children`, '0', '1');
+  change(`${of.get('memory')}/memory.use_hierarchy`, '0', '1');
   const descriptors = parents.map((parent) => openSync(parent, constants.O_RDONLY | constants.O_DIRECTORY));
   return { version: 1, parents, descriptors, of };
 }

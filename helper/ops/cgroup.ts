@@ -8,7 +8,7 @@ import { ThrottleKind } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedLaunch } from '../decode/checked.ts';
 import type { Cgroups } from '../lower/host.ts';
 import type { CgroupHost, Controller } from './cgroup-host.ts';
-import { Failed, step } from './failed.ts';
+import { Failed, isRefusal, step, unless } from './failed.ts';
 import { readText } from './files.ts';
 
 // The file of each knob; it belongs to the controller that its name begins with.
@@ -205,16 +205,8 @@ export function killAll(host: CgroupHost, id: string): number {
   const pids = processesIn(host, id);
   const whole = `${host.parents[0]}/${id}/cgroup.kill`; // there since 5.14
   if (host.version === 2 && pids.length > 0 && fs.existsSync(whole)) fs.writeFileSync(whole, '1');
-  else for (const pid of pids) if (pid > 0) tryKill(pid);
+  else for (const pid of pids) if (pid > 0) unless(['ESRCH'], () => process.kill(pid, 'SIGKILL'));
   return pids.length;
-}
-
-function tryKill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if ((error as { code?: string }).code !== 'ESRCH') throw error;
-  }
 }
 
 /** Whether the OOM killer has ended a process of the container. */
@@ -246,9 +238,8 @@ function tryRemove(group: string): boolean {
     fs.rmdirSync(group);
     return true;
   } catch (error) {
-    const { code } = error as { code?: string };
-    if (code === 'ENOENT') return true;
-    if (code !== 'EBUSY' && code !== 'ENOTEMPTY') throw error;
+    if (isRefusal(error, 'ENOENT')) return true;
+    if (!isRefusal(error, 'EBUSY', 'ENOTEMPTY')) throw error;
   }
   const within = fs.readdirSync(group, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   return within.length > 0 && within.every((entry) => tryRemove(`${group}/${entry.name}`)) && tryRemove(group);

@@ -2,7 +2,7 @@
 // checked ids and digests. What must survive a power failure is written beside, synced and renamed.
 import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { isRefusal, unless } from './failed.ts';
 
@@ -39,6 +39,16 @@ export function syncPath(path: string): void {
   fs.fsyncSync(open.adopt(fs.openSync(path, 'r'), fs.closeSync));
 }
 
+/** The same without keeping everybody waiting. What is gone meanwhile needs none. */
+export async function syncAside(path: string): Promise<void> {
+  try {
+    await using file = await open(path);
+    await file.sync();
+  } catch (error) {
+    if (!isRefusal(error, 'ENOENT')) throw error;
+  }
+}
+
 /** A name that nothing else has. */
 export function randomName(): string {
   return randomBytes(8).toString('hex');
@@ -72,12 +82,14 @@ function findDeep(top: string): string | undefined {
   return undefined;
 }
 
-/** Removes a directory by way of one that is emptied at each start: from the first moment on it is gone for everybody, even after a power failure. */
-export async function removeBy(way: string, path: string): Promise<void> {
+/**
+ * Removes a directory by way of one that is emptied at each start: it is gone for everybody at once (or this throws), and when the promise is settled
+ * even after a power failure.
+ */
+export function removeBy(way: string, path: string): Promise<void> {
   const aside = `${way}/${randomName()}`;
   unless(['ENOENT'], () => fs.renameSync(path, aside));
-  syncPath(dirname(path));
-  await removeTree(aside);
+  return syncAside(dirname(path)).then(() => removeTree(aside));
 }
 
 /** A directory with nothing in it. */

@@ -33,6 +33,8 @@ export type Living = {
   readonly release: (container: string, execs: readonly string[]) => void;
   /** Runs when everything asked for this container before is done. */
   readonly inTurn: <T>(container: string, op: () => Promise<T>) => Promise<T>;
+  /** What is asked for this container from now on waits for it, but nobody else does; a failure is logged. */
+  readonly behind: (container: string, rest: Promise<void>) => void;
   /** Everything that the keeper keeps for us: our descriptor by its number. */
   readonly kept: () => Map<number, number>;
   /** Signals a container's first process, or an exec; false where it has ended. */
@@ -83,10 +85,10 @@ export function newLiving(parts: LivingParts): Living {
     if (exec === '') Object.assign(record, { state: 'exited', frozen: false, run, exit });
     else if (record.execs[exec] !== undefined) record.execs[exec] = { run, exit };
     saveOrLater(record);
-    if (exec === '') await removeCgroups(world.cgroups, record.id);
     if (outOfMemory) parts.hub.publish(record.principal, { $case: 'outOfMemory', value: { container: record.id } });
     const value = exitedOf({ container: record.id, exec }, exit);
     parts.hub.publish(record.principal, { $case: 'exited', value });
+    if (exec === '') await removeCgroups(world.cgroups, record.id);
   };
   return {
     pidfdOf: (container, exec = '') => pidfds.get(keyOf(container, exec)),
@@ -116,6 +118,10 @@ export function newLiving(parts: LivingParts): Living {
         [...held.values()].flatMap((of) => of.run.kept.map((number, i) => [number, of.held.fds[i] ?? -1] as const)),
       ),
     inTurn,
+    behind(container, rest) {
+      const told = rest.catch((error) => parts.log(`after ${container}: ${String(error)}`));
+      void inTurn(container, () => told);
+    },
     signal({ container, exec }, signal) {
       const pidfd = pidfds.get(keyOf(container, exec));
       if (pidfd === undefined || hasEnded(pidfd)) return false;

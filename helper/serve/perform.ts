@@ -93,7 +93,7 @@ async function performContainer(performer: Performer, asked: Asked, verb: Checke
     case 'remove': {
       const record = known(world, owner, verb.value.container);
       living.release(record.id, ['', ...Object.keys(record.execs)]);
-      await world.records.remove(record.id);
+      living.behind(record.id, world.records.remove(record.id));
       return DONE;
     }
     case 'attach':

@@ -2,7 +2,7 @@
 // the host. What the container has made itself is its own, and what covers it (masks) it may take away, as in Docker.
 import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CheckedMount } from '../../helper/decode/checked.ts';
 import { newUserNamespace } from '../../helper/launch/namespaces.ts';
@@ -108,7 +108,7 @@ suite('the root of a container that may mount', [root, busybox], () => {
     const groups = ['pids', 'cpu'].filter((name) => existsSync(`/sys/fs/cgroup/${name}`));
     const paths = groups.map((name) => `/sys/fs/cgroup/${name}/berth-locks-${process.pid}`);
     for (const path of paths) mkdirSync(path);
-    const opened = [`${home}/`, ...paths.map((path) => `${path}/`)].map((path) => lab.open(path));
+    const opened = [`${home}/`, ...paths.map((path) => `${dirname(path)}/`)].map((path) => lab.open(path));
     try {
       const name = GeneratedName.GENERATED_NAME_HOSTNAME;
       const file = { $case: 'file' as const, value: { name, content: Buffer.from('') } };
@@ -122,7 +122,7 @@ suite('the root of a container that may mount', [root, busybox], () => {
       const places = ['/etc/hostname', '/sys/fs/cgroup', ...groups.map((one) => `/sys/fs/cgroup/${one}`)];
       const v1 = {
         kind: 'v1' as const,
-        groups: groups.map((one, i) => ({ name: one, directory: opened[i + 1] ?? -1 })),
+        groups: groups.map((one, i) => ({ name: one, parent: opened[i + 1] ?? -1, path: basename(paths[i] ?? '') })),
       };
       expect(
         await run(
