@@ -7,6 +7,9 @@ import type { Link } from '../link/link.ts';
 import { isStateRefusal } from '../link/refusal.ts';
 import { forgetLayer, saveLayer, unusedLayers } from '../store/images.ts';
 import type { Store } from '../store/open.ts';
+import { closeFd } from '../sys/fd.ts';
+import { makePipe } from '../sys/pipe.ts';
+import { type LayerStream, openLayerStream } from './layer-stream.ts';
 import type { BlobRecord, ImageRecord } from '../store/records.ts';
 
 export type NewLayer = {
@@ -19,6 +22,8 @@ export type NewLayer = {
 export type Layers = {
   /** Gives a layer to the helper, a few at a time. Throws image_invalid when its bytes are not its diff id's, no_space. */
   readonly add: (layer: NewLayer) => Promise<void>;
+  /** Takes a layer while its bytes still come; undefined where others have their turn, or it is there. `add` it afterwards in any case. */
+  readonly stream: (layer: Omit<NewLayer, 'path'>) => LayerStream | undefined;
   /** Keeps all that are there from being given up until the function that comes back is called: a pull counts on them. */
   readonly pin: () => Promise<() => void>;
   /** Gives up what no image needs; of these only, where they are named. */
@@ -71,6 +76,14 @@ export function makeLayers({ link, store, log }: LayersParts): Layers {
   };
   return {
     add: (layer) => inTurn(() => addLayer(link, store, layer)),
+    stream: (layer) => {
+      if (running >= AT_ONCE || store.layers.has(layer.diffId)) return undefined;
+      const { read, write } = makePipe();
+      return openLayerStream(
+        write,
+        inTurn(() => takeLayer({ link, store }, layer, read)).finally(() => closeFd(read)),
+      );
+    },
     pin: async () => {
       while (dropping !== undefined) await dropping;
       const layers = [...store.layers.keys()];
@@ -97,24 +110,28 @@ export function makeLayers({ link, store, log }: LayersParts): Layers {
 }
 
 async function addLayer(link: Link, store: Store, layer: NewLayer): Promise<void> {
-  const { diffId, path, blob } = layer;
+  const { diffId, path } = layer;
   if (!store.layers.has(diffId)) {
     const fd = openSync(path, 'r');
     try {
-      const { result } = await link.send(
-        { $case: 'importLayer', value: { diffId, sizeBytesMax: TAR_BYTES_MAX } },
-        { fds: [fd] },
-      );
-      if (result.outcome?.$case !== 'layerImported')
-        throw new BerthError('internal', 'the helper answered an import with something else');
-      saveLayer(
-        store,
-        { diffId, size: Number(result.outcome.value.tarBytes), addedMs: Date.now() },
-        blob && { ...blob, diffId, kept: false },
-      );
+      await takeLayer({ link, store }, layer, fd);
     } finally {
       closeSync(fd);
     }
   }
   await rm(path, { force: true });
+}
+
+/** Has the helper read a layer from a descriptor to its end. */
+async function takeLayer(
+  { link, store }: { link: Link; store: Store },
+  { diffId, blob }: Omit<NewLayer, 'path'>,
+  fd: number,
+): Promise<void> {
+  const value = { diffId, sizeBytesMax: TAR_BYTES_MAX };
+  const { result } = await link.send({ $case: 'importLayer', value }, { fds: [fd] });
+  if (result.outcome?.$case !== 'layerImported')
+    throw new BerthError('internal', 'the helper answered an import with something else');
+  const layer = { diffId, size: Number(result.outcome.value.tarBytes), addedMs: Date.now() };
+  saveLayer(store, layer, blob && { ...blob, diffId, kept: false });
 }

@@ -13,6 +13,7 @@ import { forgetLayer, saveImage } from '../store/images.ts';
 import type { Context } from './context.ts';
 import type { Images, Progress, RegistryAuth } from './engine.ts';
 import { makeFeed } from './feed.ts';
+import type { LayerStream } from './layer-stream.ts';
 import { VERSION } from './version.ts';
 import type { Layers } from './layers.ts';
 
@@ -92,8 +93,17 @@ async function download(parts: PullParts, asked: PullAsked, spoolDir: string): P
   const { context, layers } = parts;
   const { auth, reference, platform, platformAsked, onProgress, signal } = asked;
   const imports: Promise<void>[] = [];
+  const streams = new Map<PulledLayer, LayerStream>();
+  const sinkFor = (layer: PulledLayer): LayerStream | undefined => {
+    const { digest, diffId, mediaType, size } = layer;
+    const stream = layers.stream({ diffId, blob: { digest, mediaType, size } });
+    stream?.taken.catch(() => {}); // then it is read from its file
+    if (stream !== undefined) streams.set(layer, stream);
+    return stream;
+  };
   const onLayer = async (layer: PulledLayer): Promise<void> => {
-    const work = importLayer(layers, layer, onProgress);
+    const streamed = streams.get(layer)?.taken.catch(() => {});
+    const work = importLayer({ layers, streamed, onProgress }, layer);
     work.catch(() => {}); // seen below, with all others
     imports.push(work);
   };
@@ -102,21 +112,30 @@ async function download(parts: PullParts, asked: PullAsked, spoolDir: string): P
   const credentials = auth === undefined ? ({ kind: 'anonymous' } as const) : ({ kind: 'password', ...auth } as const);
   try {
     return await pullImage(
-      { reference, platform, platformAsked, spoolDir, have, known, onProgress, onLayer },
+      { reference, platform, platformAsked, spoolDir, have, known, onProgress, onLayer, sinkFor },
       { credentials, insecure: parts.insecureRegistries, signal, userAgent: `berth/${VERSION}` },
     );
   } finally {
     const outcomes = await Promise.allSettled(imports);
+    await Promise.allSettled([...streams.values()].map(({ taken }) => taken)); // no import goes on when the pull is over
     const failed = outcomes.find((outcome) => outcome.status === 'rejected');
     // biome-ignore lint/correctness/noUnsafeFinally: the download worked, or failed because of this
     if (failed !== undefined) throw failed.reason;
   }
 }
 
-async function importLayer(layers: Layers, layer: PulledLayer, onProgress: OnProgress): Promise<void> {
+type Importing = {
+  readonly layers: Layers;
+  /** Settled when the layer's stream is. */
+  readonly streamed: Promise<void> | undefined;
+  readonly onProgress: OnProgress;
+};
+
+async function importLayer({ layers, streamed, onProgress }: Importing, layer: PulledLayer): Promise<void> {
   const { digest, diffId, mediaType, size, path } = layer;
   if (path === undefined) return;
   byteProgress(layer, 'Extracting', onProgress)(size);
+  await streamed;
   await layers.add({ diffId, path, blob: { digest, mediaType, size } });
   onProgress(layerLine(digest, 'Pull complete'));
 }

@@ -21,6 +21,8 @@ export type BlobWish = {
 export type BlobOptions = {
   readonly scope: string;
   readonly onBytes?: (done: number) => void;
+  /** Given every part as it comes, with its place; after a break perhaps parts that it had. Waited for. */
+  readonly also?: ((bytes: Uint8Array, at: number) => Promise<void>) | undefined;
   /** The last byte is there. */
   readonly onVerify?: () => void;
   readonly signal?: AbortSignal | undefined;
@@ -117,7 +119,7 @@ async function write(answer: IncomingMessage, { wish, options, part }: Job): Pro
   let batched = 0;
   const flush = async (): Promise<void> => {
     const bytes = batch.length === 1 ? batch[0] : Buffer.concat(batch);
-    if (bytes !== undefined && batched > 0) await writeAll(part, bytes, wish);
+    if (bytes !== undefined && batched > 0) await writeAll({ wish, options, part }, bytes);
     batch = [];
     batched = 0;
     options.onBytes?.(part.done);
@@ -142,7 +144,7 @@ async function write(answer: IncomingMessage, { wish, options, part }: Job): Pro
   await flush();
 }
 
-async function writeAll(part: Partial, bytes: Uint8Array, wish: BlobWish): Promise<void> {
+async function writeAll({ wish, options, part }: Job, bytes: Uint8Array): Promise<void> {
   part.hash.update(bytes);
   for (let at = 0; at < bytes.length; ) {
     const { bytesWritten } = await part.file
@@ -150,6 +152,7 @@ async function writeAll(part: Partial, bytes: Uint8Array, wish: BlobWish): Promi
       .catch((error: unknown) => Promise.reject(diskError(wish, error)));
     at += bytesWritten;
   }
+  await options.also?.(bytes, part.done);
   part.done += bytes.length;
 }
 

@@ -22,6 +22,12 @@ export type PulledLayer = {
   readonly path: string | undefined;
 };
 
+/** Takes a blob while it comes: parts with their places, then whether all of it came. */
+export type Sink = {
+  readonly write: (bytes: Uint8Array, at: number) => Promise<void>;
+  readonly end: (whole: boolean) => void;
+};
+
 export type PullWish = {
   readonly reference: Reference;
   readonly platform: Platform;
@@ -36,6 +42,8 @@ export type PullWish = {
   readonly onProgress: OnProgress;
   /** Called for each distinct layer that was downloaded, lowest first, one at a time, while others still come. */
   readonly onLayer?: (layer: PulledLayer) => Promise<void>;
+  /** Asked when a layer's download begins: who wants its bytes as they come. They are in its file all the same. */
+  readonly sinkFor?: (layer: PulledLayer) => Sink | undefined;
   readonly retryMs?: readonly number[];
 };
 
@@ -146,7 +154,15 @@ async function pullLayer(job: Job, layer: PulledLayer): Promise<void> {
   const onBytes = byteProgress(layer, 'Downloading', wish.onProgress);
   const onVerify = (): void => wish.onProgress(layerLine(digest, 'Verifying Checksum'));
   const retry = wish.retryMs === undefined ? {} : { retryMs: wish.retryMs };
-  await downloadBlob(client, { repository, digest, size, path }, { scope, onBytes, onVerify, signal, ...retry });
+  const sink = wish.sinkFor?.(layer);
+  let whole = false;
+  try {
+    const options = { scope, onBytes, onVerify, signal, also: sink?.write, ...retry };
+    await downloadBlob(client, { repository, digest, size, path }, options);
+    whole = true;
+  } finally {
+    sink?.end(whole);
+  }
   wish.onProgress(layerLine(digest, 'Download complete'));
 }
 

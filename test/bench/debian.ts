@@ -22,6 +22,18 @@ export function debianTar(): string | undefined {
   return tar;
 }
 
+/** Path of the tar of a second layer, of this machine's own tools: as much again, in many small files. Undefined where debianTar is. */
+export function toolsTar(): string | undefined {
+  const tar = join(cache, 'tools.tar');
+  if (existsSync(tar)) return tar;
+  if (debianTar() === undefined) return undefined;
+  const trees = ['usr/lib/gcc', 'usr/lib/python3.11', 'usr/share/perl', 'usr/share/doc'];
+  const found = trees.filter((tree) => existsSync(`/${tree}`));
+  execFileSync('tar', ['-C', '/', '--numeric-owner', '-cf', `${tar}.${process.pid}`, ...found]);
+  renameSync(`${tar}.${process.pid}`, tar);
+  return tar;
+}
+
 /** Path of an archive of the image `debian-bench:1`; undefined where it cannot be made. */
 export function debianArchive(): string | undefined {
   const archive = join(cache, 'debian-bench.tar');

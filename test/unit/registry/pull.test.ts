@@ -62,6 +62,23 @@ describe('pullImage()', () => {
     expect(last?.progressDetail).toEqual({ current: first.blob.length, total: first.blob.length });
   });
 
+  test('gives a sink every byte as it comes and says whether all came', async () => {
+    await using fake = await startFake({ 'app:1': image });
+    const got = new Map<string, Buffer>();
+    const ends: boolean[] = [];
+    const sinkFor = ({ digest, size }: { digest: string; size: number }) => ({
+      write: async (bytes: Uint8Array, at: number) => {
+        const whole = got.get(digest) ?? Buffer.alloc(size);
+        whole.set(bytes, at);
+        got.set(digest, whole);
+      },
+      end: (whole: boolean) => void ends.push(whole),
+    });
+    await pull(`${fake.host}/app:1`, { wish: { sinkFor } }).pulled;
+    expect(ends).toEqual(image.layers.map(() => true));
+    for (const { digest, blob } of image.layers) expect(got.get(digest)?.equals(blob)).toBe(true);
+  });
+
   test('tells nothing about the layers of an image that is there', async () => {
     await using fake = await startFake({ 'app:1': image });
     const tried = pull(`${fake.host}/app:1`, { wish: { have: () => true, known: (id) => id === image.id } });
