@@ -5,16 +5,11 @@ import * as mnt from '../../proto/abi/mount.gen.ts';
 import * as how from '../../proto/abi/openat2.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
 import type { Arch } from './encode.ts';
-import { type Argument, type Label, type Program, type Result, u64 } from './program.ts';
+import { type Argument, type Program, type Record, type Result, u64 } from './program.ts';
 
 const encoder = new TextEncoder();
 
-type Open = {
-  readonly at: Argument;
-  readonly path: string;
-  readonly flags?: number;
-  readonly on?: readonly [number, Label];
-};
+type Open = { readonly at: Argument; readonly path: string; readonly flags?: number; readonly on?: Record['on'] };
 
 function openat2(program: Program, { at, path, flags = fcntl.O_PATH, on }: Open, resolve: number): Result {
   const open = program.data(u64(flags | fcntl.O_CLOEXEC, 0, resolve));
@@ -42,11 +37,7 @@ export function directoryFlags(arch: Arch): number {
 }
 
 export type Setting = readonly [key: string, value: string | true];
-export type Filesystem = {
-  readonly type: string;
-  readonly settings: readonly Setting[];
-  readonly attributes: number;
-};
+type Filesystem = { readonly type: string; readonly settings: readonly Setting[]; readonly attributes: number };
 
 /** Makes a file system as a detached mount. Settings are strings or flags, one at a time: nothing in them can be taken for another. */
 export function newFilesystem(program: Program, { type, settings, attributes }: Filesystem): Result {
@@ -62,12 +53,7 @@ export function newFilesystem(program: Program, { type, settings, attributes }: 
 }
 
 type Clone = { readonly at?: Argument; readonly path?: string; readonly recursive?: boolean };
-type Attributes = {
-  readonly set?: number;
-  readonly propagation?: number;
-  readonly userNamespace?: number | undefined;
-  readonly recursive?: boolean;
-};
+type Attributes = { readonly set?: number; readonly propagation?: number; readonly userNamespace?: number | undefined };
 
 /** A detached copy of the mount at a place (or of the directory or file there), a path of ours or a descriptor; with these attributes, if any. */
 export function cloneMount(program: Program, clone: Clone, attributes?: Attributes): Result {
@@ -79,7 +65,7 @@ export function cloneMount(program: Program, clone: Clone, attributes?: Attribut
 }
 
 /** Sets attributes of a mount; with a user namespace its owners are mapped as that says. */
-export function setAttributes(program: Program, mount: Argument, more: Attributes): void {
+export function setAttributes(program: Program, mount: Argument, more: Attributes & { recursive?: boolean }): void {
   const { set = 0, propagation = 0, userNamespace, recursive = false } = more;
   const maps = userNamespace !== undefined;
   const step = maps ? `${program.step}: map the owners` : program.step;

@@ -26,10 +26,10 @@ export type Shape = {
   readonly kept: ReadonlySet<number>;
 };
 
-const PIDS = sched.CLONE_NEWPID | sched.CLONE_NEWTIME;
 const { CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWPID, CLONE_NEWCGROUP } = sched;
 /** Namespaces that a new process is cloned into; those of users and time are entered before. */
 export const CLONED = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWCGROUP;
+const PIDS = CLONE_NEWPID | sched.CLONE_NEWTIME;
 const IN_ROOT = opening.RESOLVE_IN_ROOT | opening.RESOLVE_NO_MAGICLINKS;
 const WITHIN = opening.RESOLVE_BENEATH | opening.RESOLVE_NO_SYMLINKS | opening.RESOLVE_NO_XDEV;
 const OURS_OUTSIDE = /^\/(proc\/self\/oom_score_adj|root|lower|home|dev\/[^.][\w./-]*|[\w-]+)$/;
@@ -44,6 +44,8 @@ function calls(names: string): ReadonlySet<number> {
 const BOTH =
   'mkdirat mknodat symlinkat fsopen fsconfig fsmount open_tree mount_setattr move_mount openat2 write close prctl prlimit64 umask setns setgroups setresgid setresuid umount2';
 const OUTSIDE = calls(`${BOTH} fchownat keyctl mount unshare clone3`);
+/** Calls that change mounts; the first process makes them in its own copy of the seed. */
+const MOUNTING = calls('move_mount mount umount2');
 const REPORTING = calls('write exit_group');
 const INSIDE = calls(
   `${BOTH} ADD setsid sethostname setdomainname socket ioctl dup3 sendmsg fstatfs fchdir pivot_root close_range capset rt_sigaction rt_sigprocmask`,
@@ -70,28 +72,22 @@ export function checkProgram(program: Program, shape: Shape): void {
   must(records[clone]?.on?.[0] === 0 && inside > clone + 1, 'the second process has no place to start');
   const found = checkRequired(records, requiredOf(program, shape));
   const last = found.get('the filter') ?? found.get('capabilities') ?? 0;
-  const users = shape.users === undefined ? Number.POSITIVE_INFINITY : (found.get('the user namespace') ?? 0);
+  const joinsUsers = ({ number, args }: Record) => number === nr.SYS_setns && args[1] === sched.CLONE_NEWUSER;
+  const users = records.findIndex(joinsUsers);
+  const copied = found.get('a copy of the seed') ?? records.length;
   const rootedAt = found.get('the detached seed') ?? clone;
   for (const [i, record] of records.entries()) {
     const what = `record ${i + 1}, ${record.step}`;
     const phase = i <= clone ? OUTSIDE : i < inside - 1 ? REPORTING : i <= last ? INSIDE : LAST;
-    must(
-      phase.has(record.number) || (i === last && record.number === nr.SYS_seccomp),
-      `${what}: no such call in its place`,
-    );
+    const known = phase.has(record.number) || (i === last && record.number === nr.SYS_seccomp);
+    must(known, `${what}: no such call in its place`);
+    must(i > copied || i > clone || !MOUNTING.has(record.number), `${what}: mounts where it is not alone`);
     const to = record.on?.[1].record ?? i + 2;
     must(!record.ignore || i > last, `${what}: goes on after a failure`);
     must(to > i + 1 || i > last, `${what}: jumps back`);
     must(to <= last + 2 || i > last, `${what}: jumps past the end`);
-    checkRecord(record, {
-      program,
-      shape,
-      args: record.args,
-      clone,
-      inside: i > clone,
-      rooted: i > rootedAt,
-      joined: i > users,
-    });
+    const place = { inside: i > clone, rooted: i > rootedAt, joined: users >= 0 && i > users };
+    checkRecord(record, { program, shape, args: record.args, clone, ...place });
   }
   checkClone(program, shape, records[clone]?.args[0]);
   checkClosed(program, shape, clone);
@@ -119,10 +115,11 @@ function requiredOf(program: Program, { kind, mounts, users, filtered }: Shape):
     (args: Args) =>
       wanted.every((one, i) => args[i] === one);
   const isDot = ([path]: Args) => textOf(program, path) === '.';
-  const isMounts = ([of, bits]: Args) => of === mounts && (Number(bits) & sched.CLONE_NEWNS) !== 0;
+  const isMounts = ([of, bits]: Args) => of === mounts && (Number(bits) & CLONE_NEWNS) !== 0;
   const isInRoot = ([at, , how]: Args) => at === AT_FDCWD && resolveOf(program, how) === IN_ROOT;
   const clone: Required = ['the clone', nr.SYS_clone3];
   const joins: Required[] = [['the mount namespace', nr.SYS_setns, isMounts]];
+  if (kind === 'launch') joins.push(['a copy of the seed', nr.SYS_unshare, are(CLONE_NEWNS)]);
   if (users !== undefined)
     joins.push(
       ['the user namespace', nr.SYS_setns, are(users, sched.CLONE_NEWUSER)],
@@ -165,17 +162,9 @@ function checkRequired(records: readonly Record[], required: readonly Required[]
 }
 
 /** A record in its place. */
-type At = {
-  readonly program: Program;
-  readonly shape: Shape;
-  readonly args: Args;
-  /** Where the clone is. */
-  readonly clone: number;
-  /** In the second process; after the seed is gone; after the user namespace is joined. */
-  readonly inside: boolean;
-  readonly rooted: boolean;
-  readonly joined: boolean;
-};
+type At = Phase & { readonly program: Program; readonly shape: Shape; readonly args: Args; readonly clone: number };
+/** In the second process; after the seed is gone; after the user namespace is joined. */
+type Phase = { readonly inside: boolean; readonly rooted: boolean; readonly joined: boolean };
 
 const nameOf = ({ program, args }: At, i: number): string => textOf(program, args[i]);
 const isMade = ({ shape }: At, bit: number): boolean => (shape.made & bit) !== 0;
@@ -195,14 +184,10 @@ const RULES: readonly (readonly [names: string, what: string, wrong: (at: At) =>
   ['mount', 'mounts by a path', (at) => !isOurs(at, 1)],
   ['umount2', 'unmounts by a path', (at) => (at.inside ? nameOf(at, 0) !== '.' : !isOurs(at, 0))],
   ['setns', 'joins in the wrong place', joinsWrongly],
-  ['unshare', 'makes another namespace', ({ args: [bit] }) => bit !== sched.CLONE_NEWTIME && bit !== sched.CLONE_NEWNS],
+  ['unshare', 'makes another namespace', ({ args: [bit] }) => bit !== sched.CLONE_NEWTIME && bit !== CLONE_NEWNS],
   ['prctl', 'becomes dumpable', ({ args: [option, value] }) => option === PR_SET_DUMPABLE && value !== 0],
-  ['sethostname setdomainname', "the host's name is not the container's", (at) => !isMade(at, sched.CLONE_NEWUTS)],
-  [
-    'ioctl',
-    "the host's network is not the container's",
-    (at) => at.args[1] === SIOCSIFFLAGS && !isMade(at, sched.CLONE_NEWNET),
-  ],
+  ['sethostname setdomainname', "the host's name is not the container's", (at) => !isMade(at, CLONE_NEWUTS)],
+  ['ioctl', "the host's network is not ours", (at) => at.args[1] === SIOCSIFFLAGS && !isMade(at, CLONE_NEWNET)],
 ];
 const RULES_OF = new Map<number, (readonly [what: string, wrong: (at: At) => boolean])[]>();
 for (const [names, ...rule] of RULES)
@@ -238,7 +223,7 @@ function checkClone(program: Program, { kind, made }: Shape, args: Args[number] 
   const wanted = kind === 'launch' ? made & CLONED : 0;
   const all = (wanted | sched.CLONE_PARENT | sched.CLONE_PARENT_SETTID) >>> 0;
   must(flags === BigInt(all), 'the clone does not make what it should');
-  must(kind === 'exec' || (wanted & sched.CLONE_NEWNS) !== 0, 'no mount namespace is made');
+  must(kind === 'exec' || (wanted & CLONE_NEWNS) !== 0, 'no mount namespace is made');
 }
 
 /** Whether the second process may have it: its status pipe, standard input and output, and of an exec the container's pidfd. */

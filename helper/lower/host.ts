@@ -16,15 +16,8 @@ export type Machine = {
   readonly storeNamespace: number;
 };
 
-/** A cgroup of this container, one for each hierarchy. */
-export type Cgroup = {
-  /** Name of the mount in the container's /sys/fs/cgroup: `memory`, `cpu,cpuacct`. */
-  readonly name: string;
-  /** The directory that has the group, and the group's path from there. */
-  readonly parent: number;
-  readonly path: string;
-};
-
+/** A cgroup of this container, by the name of its mount in /sys/fs/cgroup (`memory`, `cpu,cpuacct`); `path` leads to it from the parent's directory. */
+export type Cgroup = { readonly name: string; readonly parent: number; readonly path: string };
 export type Cgroups =
   | { readonly kind: 'none' }
   | { readonly kind: 'v1'; readonly groups: readonly Cgroup[] }
@@ -47,10 +40,15 @@ export type RootSource =
 /** A descriptor of the ticket. `idmap`: the user namespace that says how owners are shown; undefined where the file system takes none. */
 export type BindSource = { readonly descriptor: number; readonly idmap: number | undefined };
 
-export type LaunchHost = {
+type Host = {
   readonly machine: Machine;
   /** Write end of the status pipe. */
   readonly status: number;
+  readonly cgroups: Cgroups;
+  readonly stdio: StdioHost;
+};
+
+export type LaunchHost = Host & {
   /** The container's user namespace, new or joined; undefined: the host's. */
   readonly userNamespace: number | undefined;
   /** Host id of the container's id 0; 0 without a user namespace. */
@@ -62,19 +60,13 @@ export type LaunchHost = {
   readonly binds: ReadonlyMap<number, BindSource>;
   /** One CLONE_NEW* bit each, with the namespace's descriptor; the user namespace is not among them. */
   readonly joined: readonly { readonly bit: number; readonly descriptor: number }[];
-  readonly cgroups: Cgroups;
-  readonly stdio: StdioHost;
 };
 
-export type ExecHost = {
-  readonly machine: Machine;
-  readonly status: number;
+export type ExecHost = Host & {
   /** Pidfd of the container's first process. */
   readonly container: number;
   /** CLONE_NEW* bits of the namespaces of the container that are not the host's. */
   readonly namespaces: number;
-  readonly cgroups: Cgroups;
-  readonly stdio: StdioHost;
 };
 
 /** What each part of lowering a launch is given. */

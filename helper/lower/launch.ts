@@ -10,16 +10,12 @@ import { SYS_fstatfs, SYS_setns, SYS_umask } from '../../proto/abi/unistd.gen.ts
 import { KernelFilesystem, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
 import type { CheckedExec, CheckedLaunch } from '../decode/checked.ts';
 import * as calls from './calls.ts';
-import { checkProgram, type Shape } from './check.ts';
-import { lowerExecute, lowerInit } from './execute.ts';
+import { checkProgram, CLONED, type Shape } from './check.ts';
 import type { Context, ExecHost, LaunchHost, StdioHost } from './host.ts';
-import { becomeUser, lowerHardening, settleLimits } from './identity.ts';
-import { lowerMasks, lowerSysctls } from './masks.ts';
-import { attachMounts, type Placed, placeMounts, prepareMounts } from './mounts.ts';
+import * as mounts from './mounts.ts';
 import * as namespaces from './namespaces.ts';
 import { ADD, createProgram, newLabel, type Program, type Result } from './program.ts';
-import { lowerRoot, makeDirectory, openRoot } from './root.ts';
-import { controlTerminal, lowerStdio } from './stdio.ts';
+import * as end from './user.ts';
 
 const BEFORE_CLONE = CLONE_NEWPID | CLONE_NEWTIME;
 const STATFS_BYTES = 120;
@@ -33,16 +29,15 @@ export function lowerLaunch(plan: CheckedLaunch, host: LaunchHost): Lowered {
   const context = { program, plan, host };
   namespaces.lowerBeginning(program, plan.process, host.cgroups);
   program.call(SYS_umask, [0], { step: 'set umask' });
-  const prepared = prepareMounts(context);
-  lowerRoot(context);
-  const placed = placeMounts(context, prepared);
+  const prepared = mounts.prepareMounts(context);
+  mounts.lowerRoot(context);
+  const placed = mounts.placeMounts(context, prepared);
   namespaces.enterNamespaces(context);
-  const kept = keptOf(host);
-  const unneeded = [...program.descriptors].filter((descriptor) => !kept.has(descriptor));
-  namespaces.cloneProcess(program, { flags: namespaces.cloneFlags(context), close: unneeded });
+  const made = Number(plan.namespaces.unshare);
+  namespaces.cloneProcess(program, made & CLONED, keptOf(host));
   lowerInside(context, placed);
-  const [mounts, made] = [host.machine.seedNamespace, Number(plan.namespaces.unshare)];
-  return lowerEnd(context, { kind: 'launch', mounts, users: host.userNamespace, made });
+  const { seedNamespace } = host.machine;
+  return lowerEnd(context, { kind: 'launch', mounts: seedNamespace, users: host.userNamespace, made });
 }
 
 /** The helper's descriptors that the second process has. */
@@ -51,23 +46,23 @@ export function keptOf({ status, stdio }: { status: number; stdio: StdioHost }):
 }
 
 /** The second process of a launch. */
-function lowerInside(context: Context, placed: readonly Placed[]): void {
+function lowerInside(context: Context, placed: readonly mounts.Placed[]): void {
   const { program, plan, host } = context;
-  const root = openRoot(context);
-  const own = attachMounts(context, root, placed);
-  lowerSysctls(context);
-  lowerMasks(context, own);
+  const root = mounts.openRoot(context);
+  const kernels = mounts.attachMounts(context, root, placed);
+  namespaces.lowerSysctls(context);
+  mounts.lowerMasks(context, kernels);
   namespaces.lowerNames(context);
-  makeDirectory(context, root);
-  const devpts = own.get(KernelFilesystem.KERNEL_FILESYSTEM_DEVPTS);
-  const terminal = lowerStdio(program, { stdio: plan.stdio, host: host.stdio, devpts });
-  const dev = own.get(KernelFilesystem.KERNEL_FILESYSTEM_DEV);
+  mounts.makeDirectory(context, root);
+  const devpts = kernels.get(KernelFilesystem.KERNEL_FILESYSTEM_DEVPTS);
+  const terminal = end.lowerStdio(program, { stdio: plan.stdio, host: host.stdio, devpts });
+  const dev = kernels.get(KernelFilesystem.KERNEL_FILESYSTEM_DEV);
   if (terminal !== undefined && dev !== undefined) {
     const mounting = program.during('mount /dev/console');
     const clone = calls.cloneMount(mounting, { at: terminal });
     calls.attach(mounting, clone, calls.openWithin(mounting, { at: dev, path: 'console' }));
   }
-  if (terminal !== undefined && !plan.init) controlTerminal(program);
+  if (terminal !== undefined && !plan.init) end.controlTerminal(program);
   // From here on nothing but the container's root can be reached.
   calls.enterRoot(program.during('enter the root file system'), root);
 }
@@ -83,15 +78,14 @@ export function lowerExec(plan: CheckedExec, host: ExecHost): Lowered {
   const ownUsers = (host.namespaces & CLONE_NEWUSER) !== 0;
   namespaces.lowerBeginning(program, plan.process, host.cgroups);
   join(BEFORE_CLONE);
-  const groups = host.cgroups.kind === 'v1' ? host.cgroups.groups.map(({ parent }) => parent) : [];
-  namespaces.cloneProcess(program, { flags: 0, close: groups });
+  namespaces.cloneProcess(program, 0, new Set([container, ...keptOf(host)]));
   join(~BEFORE_CLONE & ~CLONE_NEWUSER);
   join(CLONE_NEWUSER);
   if (ownUsers) namespaces.becomeRoot(program, host.machine.rootless);
   calls.close(program, container);
   const devpts = plan.stdio.tty ? openDevpts(program, host) : undefined;
-  const terminal = lowerStdio(program, { stdio: plan.stdio, host: host.stdio, devpts });
-  if (terminal !== undefined) controlTerminal(program);
+  const terminal = end.lowerStdio(program, { stdio: plan.stdio, host: host.stdio, devpts });
+  if (terminal !== undefined) end.controlTerminal(program);
   const users = ownUsers ? container : undefined;
   return lowerEnd({ program, plan, host }, { kind: 'exec', mounts: container, users, made: 0 });
 }
@@ -110,20 +104,17 @@ function openDevpts(program: Program, host: ExecHost): Result {
   return directory;
 }
 
-type Ending = {
-  readonly program: Program;
-  readonly plan: Pick<CheckedLaunch, 'process' | 'hardening' | 'stdio'> & { readonly init?: boolean };
-  readonly host: LaunchHost | ExecHost;
-};
+type Ended = Pick<CheckedLaunch, 'process' | 'hardening' | 'stdio'> & { readonly init?: boolean };
+type Ending = { readonly program: Program; readonly plan: Ended; readonly host: LaunchHost | ExecHost };
 
 /** What both end with, in the container's root: the user's rights and program, and the proof. */
 function lowerEnd({ program, plan, host }: Ending, shape: Omit<Shape, 'filtered' | 'kept'>): Lowered {
   const { process: user, hardening, stdio, init } = plan;
-  settleLimits(program, user);
-  becomeUser(program, user, host.machine);
-  lowerHardening(program, user, { seccomp: hardening.seccomp, machine: host.machine });
-  if (init) lowerInit(program, user, stdio.tty);
-  lowerExecute(program, user);
+  end.settleLimits(program, user);
+  end.becomeUser(program, user, host.machine);
+  end.lowerHardening(program, user, { seccomp: hardening.seccomp, machine: host.machine });
+  if (init) end.lowerInit(program, user, stdio.tty);
+  end.lowerExecute(program, user);
   const filtered = hardening.seccomp === Seccomp.SECCOMP_DEFAULT;
   checkProgram(program, { ...shape, filtered, kept: keptOf(host) });
   return { program, start: host.cgroups.kind === 'v2' ? { cgroup: host.cgroups.directory } : {} };

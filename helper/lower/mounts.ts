@@ -1,28 +1,26 @@
-// What is mounted in the container. All that comes from the host (binds, generated files, /dev, cgroups, file systems of the host's namespaces) is made
+// The container's root and what is mounted in it. All that comes from the host (root, binds, generated files, /dev, cgroups, file systems of the host's namespaces) is made
 // by the first process as a detached mount, then attached at a place of its copy of the seed: the kernel locks a mount's flags as a copy of it goes to
 // another user namespace, and only so can a container's root that may mount never take `ro` or `nodev` off again. The second process, which has no
 // rights outside the container, clones the locked ones, makes what is the container's own, and attaches each by descriptor to a target found with
-// RESOLVE_IN_ROOT.
-import { EEXIST } from '../../proto/abi/errno.gen.ts';
+// RESOLVE_IN_ROOT. What of /proc and /sys is not to be seen or written is covered last, resolved in our own procfs and sysfs descriptors, by the seed's own
+// empty node and directory: nothing of the container's root takes part (CVE-2025-31133, CVE-2025-52881). A container's root that may mount can take such
+// covers off its own file systems (as in Docker); behind them it is nobody.
+import { EEXIST, ENOENT } from '../../proto/abi/errno.gen.ts';
 import { O_PATH } from '../../proto/abi/fcntl.gen.ts';
 import * as mnt from '../../proto/abi/mount.gen.ts';
 import * as sched from '../../proto/abi/sched.gen.ts';
 import { S_IFBLK, S_IFCHR, S_IFREG } from '../../proto/abi/stat.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
 import * as plans from '../../proto/gen/berth/helper/v1/plan.ts';
-import { MOUNTS_MAX } from '../../proto/policy/lists.ts';
+import { MASKABLE, MOUNTS_MAX } from '../../proto/policy/lists.ts';
 import type { CheckedMount } from '../decode/checked.ts';
 import * as calls from './calls.ts';
-import { type Cgroups, type Context, isHosts, step } from './host.ts';
-import { type Argument, newLabel, Refused, type Result } from './program.ts';
+import { type Cgroups, type Context, isHosts, type RootSource, step } from './host.ts';
+import { type Argument, newLabel, type Program, Refused, type Result } from './program.ts';
 
 const { KERNEL_FILESYSTEM_CGROUP: CGROUP, KERNEL_FILESYSTEM_DEV: DEV, ...OTHERS } = plans.KernelFilesystem;
+const { KERNEL_FILESYSTEM_PROC: PROC, KERNEL_FILESYSTEM_SYSFS: SYSFS } = OTHERS;
 /** Names in the container's `files`. */
-export const FILE_NAME: Readonly<Record<number, string>> = {
-  [plans.GeneratedName.GENERATED_NAME_HOSTNAME]: 'hostname',
-  [plans.GeneratedName.GENERATED_NAME_HOSTS]: 'hosts',
-  [plans.GeneratedName.GENERATED_NAME_RESOLV_CONF]: 'resolv.conf',
-};
 const PROPAGATION: Readonly<Record<number, number>> = {
   [plans.Propagation.PROPAGATION_SLAVE]: mnt.MS_SLAVE,
   [plans.Propagation.PROPAGATION_SHARED]: mnt.MS_SHARED,
@@ -31,8 +29,8 @@ const PROPAGATION: Readonly<Record<number, number>> = {
 /** A file system of the kernel's: whose it is, and where a helper without root has the host's. Whoever has rights over a namespace may mount it. */
 type KernelType = { readonly type: string; readonly namespace: number; readonly hosts?: string };
 const KERNEL: Readonly<Record<number, KernelType>> = {
-  [OTHERS.KERNEL_FILESYSTEM_PROC]: { type: 'proc', namespace: sched.CLONE_NEWPID, hosts: '/proc' },
-  [OTHERS.KERNEL_FILESYSTEM_SYSFS]: { type: 'sysfs', namespace: sched.CLONE_NEWNET, hosts: '/sys' },
+  [PROC]: { type: 'proc', namespace: sched.CLONE_NEWPID, hosts: '/proc' },
+  [SYSFS]: { type: 'sysfs', namespace: sched.CLONE_NEWNET, hosts: '/sys' },
   [OTHERS.KERNEL_FILESYSTEM_MQUEUE]: { type: 'mqueue', namespace: sched.CLONE_NEWIPC },
   [OTHERS.KERNEL_FILESYSTEM_DEVPTS]: { type: 'devpts', namespace: sched.CLONE_NEWNS },
   [CGROUP]: { type: 'cgroup2', namespace: sched.CLONE_NEWCGROUP },
@@ -68,7 +66,7 @@ export function prepareMounts(context: Context): (Prepared | undefined)[] {
   return context.plan.mounts.map((mount) => {
     const during = step(context, `mount ${mount.target}`);
     if (mount.source.$case === 'bind') return prepareBind(during, mount, mount.source.value);
-    if (mount.source.$case === 'file') return prepareFile(during, mount, mount.source.value.name);
+    if (mount.source.$case === 'file') return prepareFile(during, mount);
     return mount.source.$case === 'kernel' ? prepareKernel(during, mount, mount.source.value.filesystem) : undefined;
   });
 }
@@ -82,8 +80,13 @@ function prepareBind({ program, host }: Context, mount: CheckedMount, bind: plan
   return { tree: calls.cloneMount(program, from, attributes) };
 }
 
-function prepareFile({ program, host }: Context, mount: CheckedMount, name: plans.GeneratedName): Prepared {
-  const at = calls.openWithin(program, { at: program.use(host.home), path: `files/${FILE_NAME[name]}` });
+/** Where the helper keeps a generated file, beneath the container's directory: by the name of its target, which is one of three. */
+export function generatedPath({ target }: { readonly target: string }): string {
+  return `files/${target.split('/').at(-1)}`;
+}
+
+function prepareFile({ program, host }: Context, mount: CheckedMount): Prepared {
+  const at = calls.openWithin(program, { at: program.use(host.home), path: generatedPath(mount) });
   const tree = calls.cloneMount(program, { at }, { set: attributesOf(mount), propagation: mnt.MS_PRIVATE });
   calls.close(program, at);
   return { tree };
@@ -127,14 +130,9 @@ function tmpfs({ firstId }: Context['host'], size: string): calls.Setting[] {
   return Object.entries({ mode: '755', size, uid: String(firstId), gid: String(firstId) });
 }
 
-const LINKS = {
-  fd: '/proc/self/fd',
-  stdin: '/proc/self/fd/0',
-  stdout: '/proc/self/fd/1',
-  stderr: '/proc/self/fd/2',
-  core: '/proc/kcore',
-  ptmx: 'pts/ptmx',
-};
+/** Symbolic links of /dev. */
+const LINKS =
+  'fd:/proc/self/fd stdin:/proc/self/fd/0 stdout:/proc/self/fd/1 stderr:/proc/self/fd/2 core:/proc/kcore ptmx:pts/ptmx';
 
 /**
  * The container's /dev: a tmpfs of the host's, filled with real nodes while nobody else can see it (a node made inside a user namespace is EPERM, and
@@ -145,21 +143,17 @@ function makeDev({ program, plan, host }: Context, attributes: number): Prepared
   const making = (name: string) => program.during(`make /dev/${name}`);
   const settings = tmpfs(host, '65536k');
   const tree = calls.newFilesystem(program, { type: 'tmpfs', settings, attributes });
-  const inner: (readonly [name: string, tree: Result])[] = [];
   const own = (name: string, { uid, gid }: { uid: number; gid: number } = { uid: 0, gid: 0 }) =>
     making(name).call(nr.SYS_fchownat, [tree, name, host.firstId + uid, host.firstId + gid, 0]);
   const parents = plan.devices.flatMap(({ path }) =>
-    path
-      .split('/')
-      .slice(0, -1)
-      .map((_, i, all) => all.slice(0, i + 1).join('/')),
+    [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index)),
   );
   for (const directory of new Set(parents)) {
     making(directory).call(nr.SYS_mkdirat, [tree, directory, 0o755]);
     own(directory);
   }
   const files = host.machine.rootless ? plan.devices.map(({ path }) => path) : [];
-  for (const path of files) inner.push([path, calls.cloneMount(making(path), { path: `/dev/${path}` })]);
+  const inner = files.map((path) => [path, calls.cloneMount(making(path), { path: `/dev/${path}` })] as const);
   for (const name of [...files, ...(plan.stdio.tty ? ['console'] : [])]) {
     making(name).call(nr.SYS_mknodat, [tree, name, S_IFREG | 0o600, 0]);
     own(name);
@@ -169,13 +163,54 @@ function makeDev({ program, plan, host }: Context, attributes: number): Prepared
     making(node.path).call(nr.SYS_mknodat, [tree, node.path, mode, deviceNumber(node)]);
     own(node.path, node);
   }
-  for (const [name, to] of Object.entries(LINKS)) making(name).call(nr.SYS_symlinkat, [to, tree, name]);
+  for (const [name = '', to = ''] of LINKS.split(' ').map((link) => link.split(':')))
+    making(name).call(nr.SYS_symlinkat, [to, tree, name]);
   return { tree, inner };
 }
 
 /** The kernel's 32-bit form that mknod(2) takes. Source: include/linux/kdev_t.h, new_encode_dev. */
 function deviceNumber({ major, minor }: plans.DeviceNode): number {
   return ((minor & 0xff) | (major << 8) | ((minor & ~0xff) << 12)) >>> 0;
+}
+
+/**
+ * First process: enters a mount namespace that is a copy of the seed's, and has the root there at /root. Must be the last that needs the host's. Layers and
+ * the writable layer are found by descriptor or by our own names beneath it, never by a path of the request; layers are shown with the container's owners
+ * through an idmap, the writable layer belongs to them and is not idmapped (overlayfs would silently become read-only).
+ */
+export function lowerRoot(context: Context): void {
+  const { program, plan, host } = step(context, 'make the root file system');
+  const { root } = host;
+  const own = root.kind === 'directory';
+  const home = own ? undefined : calls.cloneMount(program, { at: program.use(host.home) });
+  if (root.kind === 'image') program.call(nr.SYS_setns, [program.use(host.machine.storeNamespace), sched.CLONE_NEWNS]);
+  const set = own ? mnt.MOUNT_ATTR_NODEV | (plan.root.readOnly ? mnt.MOUNT_ATTR_RDONLY : 0) : 0;
+  const idmap = own ? root.idmap : host.machine.rootless ? undefined : host.userNamespace;
+  const userNamespace = idmap === undefined ? undefined : program.use(idmap);
+  const from = root.kind === 'image' ? { path: `/${root.name}` } : { at: program.use(root.directory) };
+  const tree = calls.cloneMount(program, from, { set, propagation: mnt.MS_PRIVATE, userNamespace });
+  program.call(nr.SYS_setns, [program.use(host.machine.seedNamespace), sched.CLONE_NEWNS], {
+    step: "leave the host's mounts",
+  });
+  program.call(nr.SYS_unshare, [sched.CLONE_NEWNS]);
+  calls.attachAt(program, tree, own ? '/root' : '/lower');
+  if (home === undefined) return;
+  calls.attachAt(program, home, '/home');
+  overlay(program, root);
+  // The read-only copy is locked as what it is.
+  if (plan.root.readOnly)
+    calls.attachAt(program, calls.cloneMount(program, { path: '/root' }, { set: mnt.MOUNT_ATTR_RDONLY }), '/lower');
+}
+
+/**
+ * Overlayfs takes layers that are attached: detached ones only from Linux 6.15 on, and descriptors from 6.13 on. So they are attached in a copy of the
+ * seed, by mount(2), which every kernel has; that takes as long (no difference over 200 interleaved launches).
+ */
+function overlay(program: Program, root: RootSource): void {
+  const lowers = root.kind === 'unpacked' ? root.names.map((name) => `/lower/${name}`).join(':') : '/lower';
+  const options = `userxattr,lowerdir=${lowers},upperdir=/home/upper,workdir=/home/work`;
+  program.call(nr.SYS_mount, ['berth', '/root', 'overlay', mnt.MS_NODEV, options]);
+  for (const path of ['/home', '/lower']) program.call(nr.SYS_umount2, [path, mnt.MNT_DETACH]);
 }
 
 /**
@@ -193,6 +228,35 @@ export function placeMounts(context: Context, prepared: readonly (Prepared | und
     for (const [name, one] of inner) calls.attach(program, one, calls.openWithin(program, { at: tree, path: name }));
     return path;
   });
+}
+
+/**
+ * Second process: attaches a copy of the root that can become the root: it is locked as the first is, but for its place. Mount points of a read-only
+ * image are made through the writable mount, before; a directory of the user's that is read-only is never written to.
+ */
+export function openRoot(context: Context): Result {
+  const { plan, host, program } = step(context, 'find the root file system');
+  const take = (path: string): Result => {
+    const tree = calls.cloneMount(program, { path });
+    calls.attachAt(program, tree, '/root');
+    return tree;
+  };
+  const root = take('/root');
+  if (!plan.root.readOnly || host.root.kind === 'directory') return root;
+  const isInner = (path: string) => plan.mounts.some(({ target }) => path.startsWith(`${target}/`));
+  for (const mount of plan.mounts.filter(({ target }) => !isInner(target)))
+    calls.close(program, makeMountPoint(context, root, mount));
+  const { cwd } = plan.process;
+  if (!isInner(cwd)) makeDirectory(context, root);
+  return take('/lower');
+}
+
+/** Makes the working directory where it is missing. */
+export function makeDirectory(context: Context, root: Result): void {
+  const { cwd } = context.plan.process;
+  if (cwd === '/') return;
+  const making = step(context, `make the working directory ${cwd}`);
+  calls.close(context.program, makeTarget(making, root, { path: cwd, file: false }));
 }
 
 /** Second process: clones what is prepared, makes what is the container's own, and attaches all in the plan's order. */
@@ -236,6 +300,7 @@ function makeOwn({ program, host }: Context, mount: CheckedMount): Result {
   return calls.newFilesystem(program, { ...kernel, settings, attributes });
 }
 
+/** Opens the mount's target. */
 export function makeMountPoint(context: Context, root: Result, mount: CheckedMount): Result {
   const making = step(context, `mount ${mount.target}: make the mount point`);
   return makeTarget(making, root, { path: mount.target, file: isFile(mount) });
@@ -259,4 +324,34 @@ export function makeTarget({ program, host }: Context, root: Result, { path, fil
     parent = next;
   }
   return parent;
+}
+
+/** Where the seed keeps what covers masked files and directories. */
+const MASK = { file: '/null', directory: '/empty' };
+const COVER = mnt.MOUNT_ATTR_RDONLY | mnt.MOUNT_ATTR_NOSUID | mnt.MOUNT_ATTR_NOEXEC;
+
+/**
+ * Covers masked paths and makes read-only ones read-only. Passed over: paths whose file system the container does not have, or that this kernel does not
+ * have; any other failure stops the launch.
+ */
+export function lowerMasks({ program, plan }: Context, own: Own): void {
+  const cover = (step: string, path: string, make: (during: Program, at: Result) => Result): void => {
+    const during = program.during(step);
+    const filesystem = own.get(path.startsWith('/proc/') ? PROC : SYSFS);
+    if (filesystem === undefined) return;
+    const missing = newLabel();
+    const name = path.split('/').slice(2).join('/');
+    const entry = calls.openWithin(during, { at: filesystem, path: name, on: [-ENOENT, missing] });
+    const made = make(during, entry);
+    calls.attach(during, made, entry);
+    calls.close(program, made, entry);
+    program.here(missing);
+  };
+  for (const path of plan.hardening.maskedPaths) {
+    const mask = { path: MASK[MASKABLE.get(path) ?? 'file'] };
+    cover(`mask ${path}`, path, (during) => calls.cloneMount(during, mask, { set: COVER }));
+  }
+  const readOnly = { set: mnt.MOUNT_ATTR_RDONLY };
+  for (const path of plan.hardening.readOnlyPaths)
+    cover(`make ${path} read-only`, path, (during, at) => calls.cloneMount(during, { at, recursive: true }, readOnly));
 }

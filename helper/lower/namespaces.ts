@@ -9,18 +9,23 @@ import * as sched from '../../proto/abi/sched.gen.ts';
 import { AF_INET, SOCK_CLOEXEC, SOCK_DGRAM } from '../../proto/abi/socket.gen.ts';
 import * as nr from '../../proto/abi/unistd.gen.ts';
 import type { CheckedProcess } from '../decode/checked.ts';
-import { close, writeWithin } from './calls.ts';
+import { close, directoryFlags, openOurs, writeWithin } from './calls.ts';
 import { REPORT_BYTES } from './encode.ts';
 import { type Cgroups, type Context, isNew } from './host.ts';
-import { raiseLimits } from './identity.ts';
 import { newLabel, type Program, u32, u64, within } from './program.ts';
+import { raiseLimits } from './user.ts';
 
-/** What the first process of every launch and exec begins with. */
+/**
+ * What the first process of every launch and exec begins with. cgroup v1: it enters each of the container's groups. (On v2 it was started there.) It has one
+ * thread, so `tasks` means the same as `cgroup.procs`, but moving the calling thread alone takes no lock over all processes (Linux 5.4 on), whose first
+ * taker waits 5 to 15 ms for a grace period.
+ */
 export function lowerBeginning(program: Program, user: CheckedProcess, cgroups: Cgroups): void {
   lowerUndumpable(program);
   leaveKeyring(program);
   raiseLimits(program, user);
-  if (cgroups.kind === 'v1') enterCgroups(program, cgroups);
+  for (const { name, parent, path } of cgroups.kind === 'v1' ? cgroups.groups : [])
+    writeWithin(program.during(`enter cgroup ${name}`), { at: program.use(parent), path: `${path}/tasks` }, '0');
 }
 
 /** The first record of every program: nobody may look into the process. */
@@ -34,15 +39,6 @@ export function lowerUndumpable(program: Program): void {
  */
 export function leaveKeyring(program: Program): void {
   program.call(nr.SYS_keyctl, [KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0], { step: 'make a session keyring' });
-}
-
-/**
- * v1: the process enters each of the container's groups. (On v2 it was started there.) It has one thread, so `tasks` means the same as `cgroup.procs`,
- * but moving the calling thread alone takes no lock over all processes (Linux 5.4 on), whose first taker waits 5 to 15 ms for a grace period.
- */
-function enterCgroups(program: Program, { groups }: Extract<Cgroups, { kind: 'v1' }>): void {
-  for (const { name, parent, path } of groups)
-    writeWithin(program.during(`enter cgroup ${name}`), { at: program.use(parent), path: `${path}/tasks` }, '0');
 }
 
 /** First process: namespaces that are joined, the user namespace last, then a time namespace of its own for the second. */
@@ -67,20 +63,14 @@ export function becomeRoot(program: Program, rootless: boolean): void {
   becoming.call(nr.SYS_setresuid, [0, 0, 0]);
 }
 
-type Clone = {
-  readonly flags: number;
-  /** Descriptors that only the first process needs. */
-  readonly close: readonly number[];
-};
-
-/** Clones the second process, which goes on with the next record; the first reports its pid and ends. */
-export function cloneProcess(program: Program, { flags, close: unneeded }: Clone): void {
+/** Clones the second process, which has these descriptors of the helper and goes on with the next record; the first reports its pid and ends. */
+export function cloneProcess(program: Program, flags: number, kept: ReadonlySet<number>): void {
   const report = program.data(u32(0, 0, 0, 0));
   const all = (flags | sched.CLONE_PARENT | sched.CLONE_PARENT_SETTID) >>> 0;
   const args = new Uint8Array(sched.CLONE_ARGS_SIZE_VER2);
   args.set(u64(all));
   const child = newLabel();
-  close(program, ...unneeded);
+  close(program, ...[...program.descriptors].filter((descriptor) => !kept.has(descriptor)));
   const cloning = program.during('clone the process');
   cloning.call(nr.SYS_clone3, [program.data(args, [[24, within(report, 4)]]), args.length], { on: [0, child] });
   program.call(nr.SYS_write, [program.status, report, REPORT_BYTES], { step: 'report the pid' });
@@ -89,18 +79,13 @@ export function cloneProcess(program: Program, { flags, close: unneeded }: Clone
   program.call(nr.SYS_setsid, [], { step: 'start a session' });
 }
 
-/** CLONE_NEW* bits for the clone: user and time namespaces are entered before. */
-export function cloneFlags({ plan }: Context): number {
-  return Number(plan.namespaces.unshare) & ~(sched.CLONE_NEWUSER | sched.CLONE_NEWTIME) & 0xffffffff;
-}
-
 /** Second process: names and loopback of namespaces that are new. */
 export function lowerNames(context: Context): void {
   const { program, plan } = context;
   const { hostname, domainname } = plan;
-  if (hostname !== '') program.call(nr.SYS_sethostname, [hostname, hostname.length], { step: 'set the host name' });
-  if (domainname !== '')
-    program.call(nr.SYS_setdomainname, [domainname, domainname.length], { step: 'set the domain name' });
+  const naming = program.during('set the names');
+  if (hostname !== '') naming.call(nr.SYS_sethostname, [hostname, hostname.length]);
+  if (domainname !== '') naming.call(nr.SYS_setdomainname, [domainname, domainname.length]);
   if (!isNew(context, sched.CLONE_NEWNET)) return;
   const request = new Uint8Array(IFREQ_BYTES);
   request.set([0x6c, 0x6f]); // "lo"
@@ -109,4 +94,19 @@ export function lowerNames(context: Context): void {
   const socket = raising.call(nr.SYS_socket, [AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0]);
   raising.call(nr.SYS_ioctl, [socket, SIOCSIFFLAGS, program.data(request)]);
   close(raising, socket);
+}
+
+/** Sets sysctls of namespaces that are the container's own (decode has seen to that), through the seed's procfs, as root of the container. */
+export function lowerSysctls({ program, plan, host }: Context): void {
+  const { sysctls } = plan.hardening;
+  if (sysctls.length === 0) return;
+  const flags = directoryFlags(host.machine.arch);
+  const directory = openOurs(program.during('open /proc/sys'), '/proc/sys', flags);
+  for (const { name, value } of sysctls) {
+    const setting = program.during(`set ${name}`);
+    // Root of a user namespace may not write this file, but may make the call.
+    if (name === 'kernel.domainname') setting.call(nr.SYS_setdomainname, [value, value.length]);
+    else writeWithin(setting, { at: directory, path: name.replaceAll('.', '/') }, value);
+  }
+  close(program, directory);
 }

@@ -7,7 +7,7 @@ import type { CheckedLaunch } from '../decode/checked.ts';
 import { newUserNamespace } from '../launch/namespaces.ts';
 import type { BindSource, RootSource } from '../lower/host.ts';
 import { lowerLaunch } from '../lower/launch.ts';
-import { FILE_NAME } from '../lower/mounts.ts';
+import { generatedPath } from '../lower/mounts.ts';
 import { makeCgroups, removeCgroups } from './cgroup.ts';
 import { Failed, unless } from './failed.ts';
 import { BLOCK_IDS, bindIds } from './ids.ts';
@@ -26,7 +26,7 @@ export async function launchContainer(world: World, order: StartOrder<CheckedLau
   try {
     records.save(Object.assign(record, { state: 'starting', frozen: false, execs: {} }));
     makeContainerDirectories(records.directory(verb.id), record.firstId);
-    writeGenerated(verb, `${records.directory(verb.id)}/files`, record.firstId);
+    writeGenerated(verb, records.directory(verb.id), record.firstId);
     makeCgroups(world.cgroups, verb);
     return await startIt(world, order, record);
   } catch (error) {
@@ -56,9 +56,9 @@ function recordOf(world: World, order: Order<CheckedLaunch>, before: ContainerRe
 
 /** The container's own files; one that is there already stays, with what the container has made of it. */
 function writeGenerated(verb: CheckedLaunch, directory: string, owner: number): void {
-  for (const { source } of verb.mounts) {
+  for (const { source, target } of verb.mounts) {
     if (source.$case !== 'file') continue;
-    const path = `${directory}/${FILE_NAME[source.value.name]}`;
+    const path = `${directory}/${generatedPath({ target })}`;
     unless(['EEXIST'], () => {
       writeFileSync(path, source.value.content, { flag: 'wx', mode: 0o644 });
       chownSync(path, owner, owner);

@@ -12,11 +12,10 @@ import type { CheckedProcess } from '../decode/checked.ts';
 import { runProgram } from '../launch/run.ts';
 import * as calls from '../lower/calls.ts';
 import { CLONED } from '../lower/check.ts';
-import { lowerExecute } from '../lower/execute.ts';
 import type { Machine } from '../lower/host.ts';
-import { becomeUser, lowerHardening, settleLimits } from '../lower/identity.ts';
 import { becomeRoot, cloneProcess, leaveKeyring, lowerUndumpable } from '../lower/namespaces.ts';
 import { createProgram, type Program } from '../lower/program.ts';
+import { becomeUser, lowerExecute, lowerHardening, settleLimits } from '../lower/user.ts';
 import { fcntl, pipe2 } from '../sys/descriptors.ts';
 import { Failed } from './failed.ts';
 
@@ -76,7 +75,7 @@ function lowerSandbox(machine: Machine, sandboxed: Sandboxed, status: number): P
     becomeRoot(program, false);
   }
   for (const fd of descriptors) program.use(fd);
-  cloneProcess(program, { flags: CLONED, close: [] });
+  cloneProcess(program, CLONED, new Set([status, ...descriptors]));
   calls.attachAt(making, root, '/root');
   for (const [path, clone] of clones) calls.attach(making, clone, calls.openWithin(making, { at: root, path }));
   calls.enterRoot(making, root);

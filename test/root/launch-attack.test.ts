@@ -213,7 +213,7 @@ suite("an attack by the container's root", [root, busybox, tool('gcc')], () => {
       program.call(SYS_setresgid, [0, 0, 0]);
       program.call(SYS_setresuid, [0, 0, 0]);
       program.call(SYS_dup3, [memfd, 0, 0]);
-      cloneProcess(program, { flags: 0, close: [] });
+      cloneProcess(program, 0, program.descriptors);
       const none = program.strings([]);
       program.call(SYS_execveat, [readable, '', none, none, AT_EMPTY_PATH]);
       const first = startChild(program);

@@ -547,7 +547,7 @@ suite('a launch that cannot be', [root, busybox], () => {
   test('is given up when it is not done in time, and killed', async () => {
     const status = pipe2();
     const program = createProgram(status[1]);
-    cloneProcess(program, { flags: 0, close: [] });
+    cloneProcess(program, 0, program.descriptors);
     program.call(SYS_nanosleep, [program.data(u64(60, 0)), 0]);
     const outcome = await runProgram(program, status, { deadlineMs: 100 });
     expect(outcome.kind === 'failed' && outcome.failure.detail).toBe('not done within 0.1 s');

@@ -190,15 +190,17 @@ const execShape: Shape = { kind: 'exec', mounts: 40, users: 40, filtered: true, 
 
 /** The program with other records. */
 const withRecords = (program: Program, records: readonly Record[]): Program => ({ ...program, records });
-const accepted = (program: Program, shape: Shape): boolean => {
+/** Why it is refused; empty for a program that is accepted. */
+const refusal = (program: Program, shape: Shape): string => {
   try {
     checkProgram(program, shape);
-    return true;
+    return '';
   } catch (error) {
     expect(error).toBeInstanceOf(Refused);
-    return false;
+    return (error as Refused).message;
   }
 };
+const accepted = (program: Program, shape: Shape): boolean => refusal(program, shape) === '';
 /** Removes record `at`; jumps still lead to the record they led to. */
 function removed(program: Program, at: number): Program {
   const moved = new Map(
@@ -361,7 +363,9 @@ test('checkProgram() sees calls aimed at something else', () => {
   ).toBe(false);
   // Whatever the first process has made is unlocked where it is: it must come through the seed.
   const carried = { kind: 'result', record: 5 } as const;
-  expect(aim(number(nr.SYS_move_mount), ([, ...rest]) => [carried, ...rest])).toBe(false);
+  const last = find(everything, number(nr.SYS_move_mount));
+  const rest = everything.records[last]?.args.slice(1) ?? [];
+  expect(refusal(changed(everything, last, { args: [carried, ...rest] }), shape)).toMatch(/the first process has made/);
   expect(
     aim(
       (record) => record.number === nr.SYS_open_tree && record.args[0] === AT_FDCWD && inside(record),
@@ -405,6 +409,14 @@ test('checkProgram() lets nothing in that has no place there', () => {
   expect(accepted(inserted(1, record(165, everything.string('x'), everything.string('/etc'), 0, 0)), shape)).toBe(
     false,
   );
+  // The first process mounts nothing but in its own copy of the seed.
+  const made = { kind: 'result', record: 1 } as const;
+  const [nothing, place] = [everything.string(''), everything.string('/d0')];
+  const early = changed(everything, 2, record(nr.SYS_move_mount, made, nothing, AT_FDCWD, place, 4));
+  expect(refusal(early, shape)).toMatch(/mounts where it is not alone/);
+  const copy = find(everything, ({ number: call, args }) => call === nr.SYS_unshare && args[0] === CLONE_NEWNS);
+  expect(refusal(removed(everything, copy), shape)).toMatch(/a copy of the seed is missing/);
+  expect(refusal(swapped(everything, copy, copy + 1), shape)).toMatch(/mounts where it is not alone/);
   expect(() => lowerLaunch(planOf({ namespaces: without(CLONE_NEWUTS) }), host)).toThrow(/host's name/);
   expect(RESOLVE_IN_ROOT).toBe(16);
 });

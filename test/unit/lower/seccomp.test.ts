@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { compileSeccomp, printFilters, type SeccompMachine, type SeccompRule } from '../../../.ci/seccomp-filter.ts';
 import { DEFAULT_RULES } from '../../../.ci/seccomp-rules.gen.ts';
-import { filterFor } from '../../../helper/lower/identity.ts';
+import { filterFor } from '../../../helper/lower/user.ts';
 import { runFilter } from '../../kit/bpf.ts';
 import { suite, tool } from '../../kit/need.ts';
 
