@@ -97,12 +97,25 @@ export async function systemDown(session: Session): Promise<number> {
   const place = session.place();
   if (place.foreign) throw new CliError('system down: -H names an engine that somebody else started');
   const engine = await askEngine(place);
-  if (engine !== undefined) {
-    await stopContainers(place);
-    await endProcess('engine', engine.pid);
+  try {
+    if (engine !== undefined) {
+      await stopContainers(place);
+      await endEngine(place, engine.pid);
+    }
+  } finally {
+    if (process.getuid?.() === 0 || place.stateDir !== undefined) await endHelper(pathsOf(place));
   }
-  if (process.getuid?.() === 0 || place.stateDir !== undefined) await endHelper(pathsOf(place));
   return 0;
+}
+
+/** The engine's word for its process is that of its user, who has no say over others' processes. */
+async function endEngine({ engineUid, socket }: Place, pid: number): Promise<void> {
+  const uid = /^Uid:\t(\d+)/m.exec(readText(`/proc/${pid}/status`))?.[1];
+  if (uid !== undefined && Number(uid) !== engineUid)
+    throw new CliError(
+      `system down: pid ${pid}, which ${socket} names as the engine, is not of uid ${engineUid}: it is left alone`,
+    );
+  await endProcess('engine', pid);
 }
 
 /** A helper that is asked ends its keeper, too. One that does not come back from a crash is ended with its keeper, at once: alone each starts the other. */
