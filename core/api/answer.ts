@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { BerthError, type Code } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { API_VERSION, errorText } from '../spec/docker-api.ts';
 import { TooLarge } from './body.ts';
 import type { Answer } from './call.ts';
@@ -30,7 +31,8 @@ export function failureAnswer(error: unknown, log: Log): Answer & { kind: 'json'
 
 /** `code` is ours, beside Docker's one field: clients of ours need not read sentences. */
 function message(status: number, text: string, code?: Code): Answer & { kind: 'json' } {
-  return { kind: 'json', status, value: code === undefined ? { message: text } : { message: text, code } };
+  const said = { message: printable(text) };
+  return { kind: 'json', status, value: code === undefined ? said : { ...said, code } };
 }
 
 function withCauses(error: Error): string {

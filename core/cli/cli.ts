@@ -1,4 +1,5 @@
 // One command line of `berth`: words to a command of the table, its sentence and exit code to the shell. Nothing else is loaded before that.
+import { printable } from '../base/printable.ts';
 import type { Command, Given } from './command.ts';
 import { textOf } from './command.ts';
 import { COMMANDS, GLOBALS } from './commands.ts';
@@ -50,7 +51,7 @@ type Streams = Pick<Session, 'env' | 'stdin' | 'stdout' | 'stderr' | 'home'>;
 type Told = { readonly text: string; readonly code: number };
 
 function say(session: Streams, told: Told): number {
-  (told.code === 0 ? session.stdout : session.stderr).write(told.text);
+  (told.code === 0 ? session.stdout : session.stderr).write(printable(told.text));
   return told.code;
 }
 
@@ -119,8 +120,8 @@ function wordsProblem(command: Command, given: Given): string | undefined {
 }
 
 async function reportFailure(error: unknown, session: Pick<Session, 'stderr' | 'env'>): Promise<number> {
-  const { failureText } = await import('./failure.ts');
+  const { complain, failureText } = await import('./failure.ts');
   const { text, code } = failureText(error, session.env);
-  if (text !== '') session.stderr.write(`${text}\n`);
+  if (text !== '') complain(session, text);
   return error instanceof CliError ? error.code : code;
 }

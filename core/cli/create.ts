@@ -8,7 +8,7 @@ import { type Given, isOn, listOf, textOf } from './command.ts';
 import { absolute, containerBody, pairs } from './container-body.ts';
 import { readEnvFile, resolveEnv } from './env-file.ts';
 import { CliError } from './error.ts';
-import { daemonText } from './failure.ts';
+import { complain, daemonText } from './failure.ts';
 import type { Session } from './session.ts';
 
 /** `berth create [OPTIONS] IMAGE …`: prints the id. */
@@ -130,7 +130,7 @@ async function createPulling(session: Session, making: Making, policy: string): 
     await pull(session, making);
     return create();
   });
-  for (const warning of created.Warnings ?? []) session.stderr.write(`WARNING: ${warning}\n`);
+  for (const warning of created.Warnings ?? []) complain(session, `WARNING: ${warning}`);
   return created.Id;
 }
 

@@ -1,4 +1,5 @@
 // `berth doctor`: what the engine found on this machine.
+import { complain } from './failure.ts';
 import { makeClient } from '../client/client.ts';
 import { type Given, isOn } from './command.ts';
 import type { Session } from './session.ts';
@@ -12,7 +13,7 @@ export async function printDoctor(session: Session, given: Given): Promise<numbe
   // Without a helper there is an engine all the same; the session's client would try to start a helper once more.
   const client = why === undefined ? await session.client() : makeClient(session.place().socket);
   const findings = await client.doctor();
-  if (why !== undefined) session.stderr.write(`${why}\n`);
+  if (why !== undefined) complain(session, why);
   if (isOn(given, 'json')) session.stdout.write(`${JSON.stringify(findings, undefined, 2)}\n`);
   else {
     const width = Math.max(0, ...findings.map((one) => one.topic.length));

@@ -1,4 +1,5 @@
 // `berth events`. Source: docker/cli 28.2, cli/command/system/events.go.
+import { printable } from '../base/printable.ts';
 import { readLines } from '../client/client.ts';
 import { type Given, listOf, textOf } from './command.ts';
 import { CliError } from './error.ts';
@@ -27,7 +28,9 @@ export async function printEvents(session: Session, given: Given): Promise<numbe
   };
   const reply = await (await session.client()).events(query);
   for await (const event of readLines<Event>(reply)) {
-    session.stdout.write(`${format === undefined || format === '' ? eventText(event) : formatted(event, format)}\n`);
+    session.stdout.write(
+      `${format === undefined || format === '' ? printable(eventText(event)).replaceAll('\n', '\\n') : formatted(event, format)}\n`,
+    );
   }
   return 0;
 }

@@ -1,11 +1,12 @@
 // `berth explain run …`: the plan of a container that is not made, with reasons; with --dry-run also the helper's word on it.
+import { printable } from '../base/printable.ts';
 import type { Explained } from '../client/client.ts';
 import { ApiError } from '../client/error.ts';
 import { type Given, isOn, textOf } from './command.ts';
 import { CREATE_FLAGS, EXPLAIN_FLAGS, RUN_FLAGS } from './container-flags.ts';
 import { readBody } from './create.ts';
 import { CliError } from './error.ts';
-import { daemonText } from './failure.ts';
+import { complain, daemonText } from './failure.ts';
 import { parseFlags } from './flags.ts';
 import type { Session } from './session.ts';
 
@@ -32,10 +33,12 @@ export async function explainRun(session: Session, given: Given): Promise<number
   const ask = async (): Promise<Explained> =>
     (await session.client()).explain(body, { name: textOf(run, 'name'), dryRun: asked('dry-run') });
   const explained = await ask().catch(async (error: unknown) => {
-    session.stderr.write(`${await whyAlone(session, error)}\n${ALONE}\n`);
+    complain(session, `${await whyAlone(session, error)}\n${ALONE}`);
   });
   if (explained === undefined) return explainAlone(session, run, asked('json'));
-  session.stdout.write(asked('json') ? `${JSON.stringify(explained, undefined, 2)}\n` : explanationText(explained));
+  session.stdout.write(
+    asked('json') ? `${JSON.stringify(explained, undefined, 2)}\n` : printable(explanationText(explained)),
+  );
   return explained.decision?.allowed === false ? 1 : 0;
 }
 
@@ -53,7 +56,7 @@ async function explainAlone(session: Session, run: Given, json: boolean): Promis
   const { explainPlan } = await import('../plan/explain.ts');
   const { planJson } = await import('../plan/json.ts');
   const { plan, host } = planAlone(session, run, process.getuid?.() ?? 0);
-  session.stdout.write(json ? `${planJson(plan.launch)}\n` : explainPlan(plan, host.cgroup));
+  session.stdout.write(json ? `${planJson(plan.launch)}\n` : printable(explainPlan(plan, host.cgroup)));
   return 1;
 }
 

@@ -1,7 +1,13 @@
 // What a failed command prints: Docker's words for what the server says, one line for everything else.
 import { BerthError } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 import { ApiError, NoServer } from '../client/error.ts';
 import { CliError } from './error.ts';
+
+/** Writes a line to standard error, as it may be printed. */
+export function complain(session: { readonly stderr: NodeJS.WriteStream }, text: string): void {
+  session.stderr.write(`${printable(text)}\n`);
+}
 
 /** The lines for stderr and the exit code. A bug shows its stack where BERTH_DEBUG is set. */
 export function failureText(

@@ -1,10 +1,11 @@
 // `berth inspect`. Source: docker/cli 28.2, cli/command/inspect/inspector.go.
 import { BerthError } from '../base/errors.ts';
 import type { Client } from '../client/client.ts';
+import { printableJson } from '../base/printable.ts';
 import { ApiError } from '../client/error.ts';
 import { type Given, isOn, textOf } from './command.ts';
 import { CliError } from './error.ts';
-import { daemonText } from './failure.ts';
+import { complain, daemonText } from './failure.ts';
 import { leftOut } from './go-value.ts';
 import type { Session } from './session.ts';
 import { readTemplate, runTemplate } from './template.ts';
@@ -72,7 +73,7 @@ async function inspectEach(session: Session, given: Given, find: Find): Promise<
     }
   }
   session.stdout.write(`${template === undefined ? jsonText(found, format) : found.join('\n')}\n`);
-  if (problems.length > 0) session.stderr.write(`${problems.join('\n')}\n`);
+  if (problems.length > 0) complain(session, problems.join('\n'));
   return problems.length > 0 ? 1 : 0;
 }
 
@@ -89,7 +90,7 @@ function jsonText(found: readonly unknown[], format: string): string {
 
 /** JSON with four spaces. Unlike `json`, it is not escaped for HTML. Empty lists and objects stand as `[]` and `{}`, as JSON.stringify has them. */
 function indented(value: unknown): string {
-  return JSON.stringify(value, undefined, 4);
+  return printableJson(JSON.stringify(value, undefined, 4));
 }
 
 function parse(format: string): Template {

@@ -1,4 +1,5 @@
 // `berth ps`. Source: docker/cli 28.2, cli/command/container/list.go and cli/command/formatter/container.go.
+import { printable } from '../base/printable.ts';
 import type { ContainerSummary, PortInUse } from '../spec/docker-api.ts';
 import { decimalSize, humanDuration } from '../spec/units.ts';
 import { type Given, isOn, listOf, textOf } from './command.ts';
@@ -70,7 +71,7 @@ function rowOf(one: ContainerSummary, how: { full: boolean; now: number }): Row 
     ID: how.full ? one.Id : one.Id.slice(0, 12),
     Names: namesOf(one.Names ?? [], how.full),
     Image: imageOf(one, how.full),
-    Command: JSON.stringify(how.full ? one.Command : ellipsis(one.Command, 20)),
+    Command: printable(JSON.stringify(how.full ? one.Command : ellipsis(one.Command, 20))),
     CreatedAt: goTime(one.Created),
     RunningFor: `${humanDuration(how.now - one.Created * 1000)} ago`,
     Ports: portsText(one.Ports ?? []),

@@ -1,4 +1,5 @@
 // `berth update`: changes the limits of containers that exist.
+import { complain } from './failure.ts';
 import type { Given } from './command.ts';
 import { resourcesOf, restartOf } from './container-body.ts';
 import type { Session } from './session.ts';
@@ -19,6 +20,6 @@ export async function updateContainers(session: Session, given: Given): Promise<
       failures.push(error);
     }
   }
-  if (warnings.length > 0) session.stderr.write(`${warnings.join('\n')}\n`);
+  if (warnings.length > 0) complain(session, warnings.join('\n'));
   return tellFailures(session, failures);
 }

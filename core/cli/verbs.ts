@@ -4,7 +4,7 @@ import { ApiError } from '../client/error.ts';
 import { type Given, type Handler, isOn, textOf } from './command.ts';
 import { wholeOf } from './container-body.ts';
 import { CliError } from './error.ts';
-import { daemonText } from './failure.ts';
+import { complain, daemonText } from './failure.ts';
 import type { Session } from './session.ts';
 
 type Verb = (client: Client, given: Given, name: string) => Promise<string>;
@@ -37,7 +37,7 @@ export function tellFailures(session: Session, failures: readonly unknown[]): nu
   for (const failure of failures) {
     const said = failure instanceof Harmless ? failure.told : failure;
     if (!(said instanceof ApiError)) throw said;
-    session.stderr.write(`${daemonText(said)}\n`);
+    complain(session, daemonText(said));
   }
   return failures.some((failure) => !(failure instanceof Harmless)) ? 1 : 0;
 }

@@ -1,7 +1,7 @@
 // `berth version`. Source: docker/cli 28.2, cli/command/system/version.go.
 import { API_VERSION, type SystemVersion } from '../spec/docker-api.ts';
 import { type Given, textOf } from './command.ts';
-import { failureText } from './failure.ts';
+import { complain, failureText } from './failure.ts';
 import { formatValue } from './formatter.ts';
 import type { Session } from './session.ts';
 import { VERSION } from './version-text.ts';
@@ -24,7 +24,7 @@ export async function printVersion(session: Session, given: Given): Promise<numb
     session.stdout.write(`${formatValue(value, format, { what: '', goType: 'system.clientVersion' })}\n`);
   } else session.stdout.write(clientText(mine) + (server === undefined ? '' : serverText(server)));
   if (!('problem' in found)) return 0;
-  session.stderr.write(`${found.problem}\n`);
+  complain(session, found.problem);
   return 1;
 }
 

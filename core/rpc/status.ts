@@ -1,6 +1,7 @@
 // The gRPC status of every error code. A new code does not compile until it has one.
 import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { BerthError, type Code } from '../base/errors.ts';
+import { printable } from '../base/printable.ts';
 
 /** Source: grpc.github.io/grpc/core/md_doc_statuscodes.html. */
 export const STATUS = {
@@ -36,11 +37,12 @@ export function callError(error: unknown, log: (line: string) => void): Partial<
   const metadata = new Metadata();
   metadata.set('berth-code', error.code);
   const { message, hint } = error;
-  if (hint !== undefined) metadata.set('berth-hint', printable(hint));
-  return { code: STATUS[error.code], details: hint === undefined ? message : `${message}: ${hint}`, metadata };
+  if (hint !== undefined) metadata.set('berth-hint', ascii(hint));
+  const details = printable(hint === undefined ? message : `${message}: ${hint}`);
+  return { code: STATUS[error.code], details, metadata };
 }
 
 /** Metadata is ASCII. Source: gRPC over HTTP2, Custom-Metadata. */
-function printable(text: string): string {
+function ascii(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?');
 }
