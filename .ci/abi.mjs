@@ -94,7 +94,7 @@ oct O_CREAT O_EXCL O_NOCTTY O_NONBLOCK O_CLOEXEC O_PATH
 /** Differs. Source: arch/arm64/include/uapi/asm/fcntl.h, Linux 6.18. */
 oct O_DIRECTORY_OF: x64 O_DIRECTORY, arm64 040000
 dec AT_FDCWD
-hex AT_REMOVEDIR AT_EMPTY_PATH AT_RECURSIVE
+hex AT_REMOVEDIR AT_EMPTY_PATH AT_STATX_DONT_SYNC AT_RECURSIVE
 dec F_GETFD F_SETFD F_GETFL F_SETFL F_DUPFD_CLOEXEC F_SETPIPE_SZ F_ADD_SEALS FD_CLOEXEC
 hex F_SEAL_SEAL F_SEAL_SHRINK F_SEAL_GROW F_SEAL_WRITE
 /** Since Linux 6.3: the executable bits cannot change any more. Source: include/uapi/linux/fcntl.h. */
@@ -237,8 +237,12 @@ dec CMSGHDR_BYTES: sizeof(struct cmsghdr)
 hex SPLICE_F_MOVE SPLICE_F_NONBLOCK
 
 = stat: linux/stat.h
-// File types in a mode; man 7 inode.
-oct S_IFREG S_IFBLK S_IFCHR
+// File types in a mode; man 7 inode, man 2 statx.
+oct S_IFMT S_IFIFO S_IFDIR S_IFREG S_IFBLK S_IFCHR
+hex STATX_TYPE STATX_MNT_ID
+dec STATX_BYTES: sizeof(struct statx)
+dec STX_MODE_AT: offsetof(struct statx, stx_mode)
+dec STX_MNT_ID_AT: offsetof(struct statx, stx_mnt_id)
 
 = time: linux/time.h
 // Clocks; man 2 clock_gettime.

@@ -24,6 +24,7 @@ const entries = {
   cli: 'core/cli/main.ts',
   engine: 'core/daemon/main.ts',
   helper: 'helper/serve/main.ts',
+  porter: 'core/porter/main.ts',
   worker: 'core/layer/main.ts',
 };
 

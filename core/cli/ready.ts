@@ -28,6 +28,7 @@ export function isOwn({ stateDir }: Pick<Place, 'stateDir'>): boolean {
 export type Ready = {
   readonly helper?: number;
   readonly keeper?: number;
+  readonly porter?: number;
   readonly version?: string;
   readonly slot?: number;
 };

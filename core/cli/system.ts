@@ -34,6 +34,7 @@ type Status = {
   readonly engine: ProcessStatus & { readonly uid: number; readonly sockets: readonly string[] };
   readonly helper: ProcessStatus & { readonly sockets: readonly string[] };
   readonly keeper: ProcessStatus;
+  readonly porter: ProcessStatus;
   readonly stateDir: string | null;
   readonly slot: number | null;
 };
@@ -50,7 +51,11 @@ async function readStatus(place: Place): Promise<Status> {
   const ready = readReady(paths.ready);
   const engine = await askEngine(place);
   const helperRuns = await canConnect(paths.helper);
-  const keeperPid = ready?.keeper ?? null;
+  const of = (pid: number | undefined): ProcessStatus => ({
+    running: pid !== undefined && isAlive(pid),
+    pid: pid ?? null,
+    version: ready?.version ?? null,
+  });
   return {
     engine: {
       running: engine !== undefined,
@@ -65,7 +70,8 @@ async function readStatus(place: Place): Promise<Status> {
       version: ready?.version ?? null,
       sockets: [paths.helper, paths.lane],
     },
-    keeper: { running: keeperPid !== null && isAlive(keeperPid), pid: keeperPid, version: ready?.version ?? null },
+    keeper: of(ready?.keeper),
+    porter: of(ready?.porter),
     stateDir: place.stateDir ?? null,
     slot: ready?.slot ?? null,
   };
@@ -88,6 +94,7 @@ function statusText(status: Status): string {
     line('engine', status.engine, status.engine.sockets),
     line('helper', status.helper, status.helper.sockets),
     line('keeper', status.keeper, []),
+    line('porter', status.porter, []),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -1,17 +1,20 @@
-// Plain descriptors: close, duplicate, lock, window size, and paths opened once with the caller's own rights.
+// Plain descriptors: close, duplicate, lock, window size, what they are, and paths opened once with the caller's own rights.
 import { closeSync } from 'node:fs';
 import {
   F_DUPFD_CLOEXEC,
   F_GETFL,
   F_SETFL,
   O_NONBLOCK,
+  AT_EMPTY_PATH,
   AT_FDCWD,
+  AT_STATX_DONT_SYNC,
   O_CLOEXEC,
   O_PATH,
 } from '../../proto/abi/fcntl.gen.ts';
 import { LOCK_EX, LOCK_NB } from '../../proto/abi/file.gen.ts';
 import { TIOCSWINSZ } from '../../proto/abi/ioctls.gen.ts';
 import { OPEN_HOW_BYTES, RESOLVE_NO_MAGICLINKS } from '../../proto/abi/openat2.gen.ts';
+import { S_IFMT, STATX_BYTES, STATX_MNT_ID, STATX_TYPE, STX_MNT_ID_AT, STX_MODE_AT } from '../../proto/abi/stat.gen.ts';
 import { SYS_openat2 } from '../../proto/abi/unistd.gen.ts';
 import { checked, E, orErrno, raw, SysError } from './libc.ts';
 
@@ -27,6 +30,15 @@ export function closeFd(fd: number): void {
 /** A second descriptor of the same open file. */
 export function duplicate(fd: number): number {
   return checked('fcntl', `F_DUPFD_CLOEXEC ${fd}`, raw.fcntl(fd, F_DUPFD_CLOEXEC, 3));
+}
+
+/** What it is, without asking the file system it lies on, which may be somebody's program: its type (S_IF*), its mount's number, whether it is O_PATH. */
+export function factsOf(fd: number): { readonly type: number; readonly mount: bigint; readonly place: boolean } {
+  const facts = Buffer.alloc(STATX_BYTES);
+  const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+  checked('statx', `descriptor ${fd}`, raw.statx(fd, '', flags, STATX_TYPE | STATX_MNT_ID, facts));
+  const place = (checked('fcntl', `F_GETFL ${fd}`, raw.fcntl(fd, F_GETFL, 0)) & O_PATH) !== 0;
+  return { type: facts.readUInt16LE(STX_MODE_AT) & S_IFMT, mount: facts.readBigUInt64LE(STX_MNT_ID_AT), place };
 }
 
 /** Names a file or directory without opening it for reading: O_PATH, symlinks followed, magic links (/proc/PID/fd/N) not. */

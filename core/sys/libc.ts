@@ -1,4 +1,4 @@
-// Every libc function the engine (and the layer worker, in at.ts) may call beside Node's own, and the error they end in.
+// Every libc function the engine, the porter (and the layer worker, in at.ts) may call beside Node's own, and the error they end in.
 import { constants } from 'node:os';
 import koffi from 'koffi';
 
@@ -8,6 +8,7 @@ export const raw = {
   socket: libc.func('int socket(int domain, int type, int protocol)'),
   connect: libc.func('int connect(int fd, const uint8_t *address, uint32_t length)'),
   getsockopt: libc.func('int getsockopt(int fd, int level, int name, uint8_t *value, uint8_t *length)'),
+  setsockopt: libc.func('int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)'),
   sendmsg: libc.func('int64_t sendmsg(int fd, const uint8_t *message, int flags)'),
   recvmsg: libc.func('int64_t recvmsg(int fd, uint8_t *message, int flags)'),
   pipe2: libc.func('int pipe2(uint8_t *fds, int flags)'),
@@ -20,6 +21,7 @@ export const raw = {
   epollWait: libc.func('int epoll_wait(int epoll, uint8_t *events, int count, int timeoutMs)'),
   poll: libc.func('int poll(uint8_t *fds, uint64_t count, int timeoutMs)'),
   ioctl: libc.func('int ioctl(int fd, unsigned long request, uint8_t *value)'),
+  statx: libc.func('int statx(int directory, const char *path, int flags, uint32_t mask, uint8_t *facts)'),
   flock: libc.func('int flock(int fd, int operation)'),
   setgroups: libc.func('int setgroups(uint64_t count, const uint32_t *groups)'),
   setresgid: libc.func('int setresgid(uint32_t real, uint32_t effective, uint32_t saved)'),

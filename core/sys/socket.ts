@@ -8,6 +8,7 @@ import {
   MSG_NOSIGNAL,
   SCM_MAX_FD,
   SCM_RIGHTS,
+  SO_PASSRIGHTS,
   SO_PEERCRED,
   SOCK_CLOEXEC,
   SOCK_STREAM,
@@ -51,6 +52,13 @@ export function peerOf(fd: number): Peer {
   return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
 }
 
+/** Nobody can send descriptors to this socket, or to one accepted on it. Only from Linux 6.16 on; before, they are dropped as the bytes are read. */
+export function refuseFds(fd: number): void {
+  const no = Buffer.alloc(4);
+  const result = orErrno(raw.setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, no, no.length));
+  if (result < 0 && result !== -E.ENOPROTOOPT) throw new SysError('setsockopt', 'SO_PASSRIGHTS', -result);
+}
+
 /** Whether the other end is closed for good, not only for writing: that, a stream's end does not tell. Does not wait. */
 export function isHungUp(fd: number): boolean {
   const asked = Buffer.alloc(8);
@@ -75,6 +83,19 @@ function header(data: Uint8Array, control: Uint8Array): { message: Buffer; vecto
 
 /** Sends the bytes with the descriptors (at most 253) as one message; the descriptors stay open here. Bytes are small: the socket takes all or fails. */
 export function sendFds(fd: number, bytes: Uint8Array, fds: readonly number[]): void {
+  checked('sendmsg', `${bytes.length} bytes`, send(fd, { bytes, fds, flags: MSG_NOSIGNAL }));
+}
+
+/** The same without waiting; false when the other end's buffer is full. */
+export function trySendFds(fd: number, bytes: Uint8Array, fds: readonly number[]): boolean {
+  const result = orErrno(send(fd, { bytes, fds, flags: MSG_NOSIGNAL | MSG_DONTWAIT }));
+  if (result < 0 && result !== -E.EAGAIN) throw new SysError('sendmsg', `${bytes.length} bytes`, -result);
+  return result >= 0;
+}
+
+type Sent = { readonly bytes: Uint8Array; readonly fds: readonly number[]; readonly flags: number };
+
+function send(fd: number, { bytes, fds, flags }: Sent): number | bigint {
   if (fds.length > SCM_MAX_FD) throw new SysError('sendmsg', `${fds.length} descriptors`, E.EINVAL);
   const length = CMSGHDR_BYTES + 4 * fds.length;
   const control = Buffer.alloc(fds.length === 0 ? 0 : (length + 7) & ~7);
@@ -85,9 +106,10 @@ export function sendFds(fd: number, bytes: Uint8Array, fds: readonly number[]): 
     for (const [i, one] of fds.entries()) control.writeInt32LE(one, CMSGHDR_BYTES + 4 * i);
   }
   const { message, vector } = header(bytes, control);
-  const sent = checked('sendmsg', `${bytes.length} bytes`, raw.sendmsg(fd, message, MSG_NOSIGNAL));
-  if (sent !== bytes.length || vector.length === 0)
+  const sent = raw.sendmsg(fd, message, flags);
+  if (Number(sent) >= 0 && (Number(sent) !== bytes.length || vector.length === 0))
     throw new SysError('sendmsg', `${sent} of ${bytes.length} bytes`, E.EIO);
+  return sent;
 }
 
 const received = Buffer.alloc(RECEIVE_BYTES);
@@ -96,12 +118,13 @@ const ancillary = Buffer.alloc(CMSGHDR_BYTES + 4 * SCM_MAX_FD + 8);
 /**
  * Takes what waits on a stream socket, up to `bytesMax` (at most 4,096), and the descriptors that came with it, without waiting. Undefined:
  * nothing waits; no bytes: the other end is closed. Ask for one message's bytes, or descriptors cannot be told to which message they belong.
+ * Where the limit of open files cut some off it throws, and the rest is given to `drop`.
  */
-export function receiveFds(fd: number, bytesMax: number): Received | undefined {
-  const { message } = header(received.subarray(0, bytesMax), ancillary);
+export function receiveFds(fd: number, bytesMax: number, drop: (fd: number) => void = closeFd): Received | undefined {
+  const { message, vector } = header(received.subarray(0, bytesMax), ancillary);
   const count = orErrno(raw.recvmsg(fd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
   if (count === -E.EAGAIN) return undefined;
-  if (count < 0) throw new SysError('recvmsg', 'descriptors', -count);
+  if (count < 0 || vector.length === 0) throw new SysError('recvmsg', 'descriptors', -count);
   const fds: number[] = [];
   const end = Number(message.readBigUInt64LE(40));
   for (let at = 0; at + CMSGHDR_BYTES <= end; ) {
@@ -112,7 +135,7 @@ export function receiveFds(fd: number, bytesMax: number): Received | undefined {
     at += (length + 7) & ~7;
   }
   if ((message.readInt32LE(48) & MSG_CTRUNC) !== 0) {
-    for (const one of fds) closeFd(one);
+    for (const one of fds) drop(one);
     throw new SysError('recvmsg', 'descriptors were cut off: the limit of open files is reached', E.EMFILE);
   }
   return { bytes: Uint8Array.prototype.slice.call(received, 0, count), fds };

@@ -3,8 +3,7 @@
 // the helper waiting: its files are refused before they are asked anything. So is all of another mount namespace, where a user can put FUSE beneath anything.
 import { closeSync, fstatSync, readFileSync, readlinkSync, statfsSync } from 'node:fs';
 import type { SeenFile } from '../../proto/policy/seen.ts';
-import { F_GETFL, O_PATH } from '../../proto/abi/fcntl.gen.ts';
-import { fcntl } from '../sys/descriptors.ts';
+import { O_PATH } from '../../proto/abi/fcntl.gen.ts';
 import { openPath } from '../sys/files.ts';
 import { Failed } from './failed.ts';
 
@@ -28,18 +27,6 @@ export function seeFile(fd: number, rootless: boolean): SeenFile {
     mode: Number(stat.mode),
     isDirectory: stat.isDirectory(),
   };
-}
-
-/**
- * Whether it can be closed and left to a child without waiting for anybody: a place (O_PATH), a pipe, a file or directory of a mount of ours that is not
- * FUSE's. Asks no other file system. Sockets, devices, what comes from another mount namespace: their sender may be the one who answers.
- */
-export function isQuiet(fd: number): boolean {
-  if ((fcntl(fd, F_GETFL) & O_PATH) !== 0 || readlinkSync(`/proc/self/fd/${fd}`).startsWith('pipe:')) return true;
-  const { type } = mountOf(fd);
-  if (type === undefined || type.startsWith('fuse')) return false;
-  const stat = fstatSync(fd);
-  return stat.isFile() || stat.isDirectory();
 }
 
 /** The mount that a descriptor is of, and the type of its file system: undefined for a mount of another namespace. */

@@ -14,13 +14,14 @@ import { openExits } from '../watch/exits.ts';
 import { newHub } from '../watch/hub.ts';
 import { collectWhenIdle } from './idle.ts';
 import { newHello, VERSION } from './hello.ts';
-import { newLanes } from './lane.ts';
-import { listen, newGrpc } from './listen.ts';
+import { openDoor } from './door.ts';
+import { listeningSocket, porterOf } from './porter.ts';
 import { newLiving } from './living.ts';
 import { newLook, type Taken } from './look.ts';
 import type { Options } from './options.ts';
+import type { Paths } from './paths.ts';
 import { keptByKeeper, reconcile } from './reconcile.ts';
-import { newHandlers, RAW_SERVICE } from './serve.ts';
+import { newService } from './serve.ts';
 import { openWorld, stopAll } from './world.ts';
 
 export type Start = { readonly slotKept: number; readonly asKeeper: Omit<Becoming, 'exits' | 'held'> };
@@ -38,35 +39,28 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
   const living = newLiving({ exits, hub, world: () => worldOf(parts), unkeep: keeper.release, log });
   const world = await openWorld({ paths, slot, living });
   parts.world = world;
-  await reconcile({ world, living, keeper, exits });
+  const reconciled = reconcile({ world, living, keeper, exits });
   const instance = randomBytes(16);
-  const lanes = newLanes();
   const taken: Taken = { current: undefined };
   const own = [paths.run, paths.users, paths.helper, paths.etc, paths.audit];
-  const look = newLook({ world, lanes, own, taken });
+  const look = newLook({ world, own, taken });
   const gate = openGate({ directory: paths.etc, audit: { directory: paths.audit }, instance, look, nowMs: Date.now });
   const hello = newHello({ world, instance, slot, keeperPid: keeper.pid });
   const performer = { world, living, keep: keepOrWait(keeper) };
-  const handlers = newHandlers({ gate, performer, hub, taken, hello, homes: [paths.run, paths.users], log });
-  const grpc = newGrpc();
-  grpc.server.addService(RAW_SERVICE, handlers);
-  const servers = [
-    await listen(join(paths.run, 'helper.sock'), { take: grpc.inject, descriptors: false }),
-    await listen(join(paths.run, 'lane.sock'), {
-      take: ({ peer, fd, socket }) => lanes.add(peer.uid, fd, socket),
-      descriptors: true,
-    }),
-  ];
-  writeWhole(
-    join(paths.run, 'helper.json'),
-    JSON.stringify({ helper: process.pid, keeper: keeper.pid, version: VERSION, slot }),
-  );
-  chmodSync(join(paths.run, 'helper.json'), 0o644);
+  const homes = [paths.run, paths.users];
+  const listening = {
+    service: await listeningSocket(join(paths.run, 'helper.sock')),
+    lane: await listeningSocket(join(paths.run, 'lane.sock')),
+  };
+  const closeDoor = await openDoor({
+    start: porterOf(world, listening),
+    mayBegin: reconciled,
+    service: newService({ gate, performer, hub, taken, hello, homes, log }),
+    started: (porter) => writeReady(paths, { helper: process.pid, keeper: keeper.pid, porter, version: VERSION, slot }),
+    log,
+  });
   const closeAll = (): void => {
-    for (const server of servers) server.close();
-    grpc.server.forceShutdown();
-    lanes.close();
-    hub.close();
+    closeDoor();
     gate.close();
   };
   watchPidfd(keeper.pidfd, () => {
@@ -77,6 +71,12 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
     closeAll();
     void stopAll(world, living, paths).finally(() => process.exit(0));
   });
+}
+
+/** The ready file, for everybody to read. */
+function writeReady({ run }: Paths, facts: Readonly<Record<string, unknown>>): void {
+  writeWhole(join(run, 'helper.json'), JSON.stringify(facts));
+  chmodSync(join(run, 'helper.json'), 0o644);
 }
 
 /** While there is no keeper, its next one takes the descriptor under the number that is chosen here. */

@@ -10,29 +10,28 @@ import { bytesOf } from '../ops/layers.ts';
 import type { World } from '../ops/order.ts';
 import type { ContainerRecord } from '../ops/records.ts';
 import { seeFile } from '../ops/seen.ts';
-import type { Lanes, Ticket } from './lane.ts';
+import type { Ticket } from './calls.ts';
 
 const NAMESPACES = Object.entries(sched).filter(([name]) => name.startsWith('CLONE_NEW') && name !== 'CLONE_NEWNS');
 
-/** The ticket that was taken from a lane while the request was judged; the call that brought the request closes its descriptors. */
+/** What came with the bytes that are being judged. It is the request's if that names it. */
 export type Taken = { current: Ticket | undefined };
 
 export type LookParts = {
   readonly world: World;
-  readonly lanes: Lanes;
   /** The helper's own directories. */
   readonly own: readonly string[];
   readonly taken: Taken;
 };
 
 /** The look of one start of the helper. */
-export function newLook({ world, lanes, own, taken }: LookParts): Look {
+export function newLook({ world, own, taken }: LookParts): Look {
   return (request, principal, peer) => {
     const files: SeenFile[] = [];
     if (request.ticket.length > 0) {
-      const ticket = lanes.take(peer.uid, request.ticket);
-      if (ticket === undefined) return refused('ticket', 'a ticket', 'one that was sent on a lane of this uid before');
-      taken.current = ticket;
+      const ticket = taken.current;
+      if (ticket === undefined || Buffer.compare(ticket.id, request.ticket) !== 0)
+        return refused('ticket', 'a ticket', 'one that was sent on a lane of this uid before');
       const isLaunch = request.verb.$case === 'launch';
       const problem = isLaunch ? seeFiles(ticket, files, world.machine.rootless) : strangeIn(ticket);
       if (problem !== undefined) return problem;
@@ -117,8 +116,8 @@ export function stateForbids(world: World, principal: string, verb: CheckedVerb)
   switch (verb.$case) {
     case 'launch': {
       const { id, root } = verb.value;
-      const taken = find(id)?.state === 'starting' || (find(id) === undefined && world.records.has(id));
-      if (taken) return { field: 'launch.id', asked: 'an id in use', allowed: 'a new one' };
+      if (find(id) === undefined && world.records.has(id))
+        return { field: 'launch.id', asked: 'an id in use', allowed: 'a new one' };
       return root.source.$case === 'image' ? layers('launch.root.image.layers', root.source.value.layers) : undefined;
     }
     case 'exec': {

@@ -11,7 +11,7 @@ import type { Order, Owner, Started, World } from '../ops/order.ts';
 import type { Run } from '../ops/records.ts';
 import { execInContainer } from '../ops/start.ts';
 import { forLane } from '../ops/stdio.ts';
-import type { Ticket } from './lane.ts';
+import type { Ticket } from './calls.ts';
 import type { Living } from './living.ts';
 import { stateForbids } from './look.ts';
 

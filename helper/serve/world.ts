@@ -14,7 +14,7 @@ import type { LayerFacts } from '../ops/layers.ts';
 import type { World } from '../ops/order.ts';
 import { openRecords } from '../ops/records.ts';
 import { openStore } from '../ops/store.ts';
-import { newWorker, type WorkerProgram } from '../ops/worker.ts';
+import { newWorker } from '../ops/worker.ts';
 import type { Living } from './living.ts';
 import type { Paths } from './paths.ts';
 import { outsideIds } from './rootless.ts';
@@ -38,7 +38,7 @@ export async function openWorld({ paths, slot, living }: Opening): Promise<World
   const records = await openRecords(`${paths.helper}/containers`);
   const blocks = rootless ? ONE_ID : openBlocks(`${paths.helper}/blocks`, slot, records.withFiles);
   const workerId = blocks.take(WORKER, 1);
-  const worker = newWorker(machine, workerProgram(process.argv[1] ?? ''), workerId);
+  const worker = newWorker(machine, programOf('worker', 'core/layer/main.ts'), workerId);
   const layers = await openStore<LayerFacts>(paths.helper, 'layers');
   layers.seal(true);
   const images = await openImages({ root: paths.helper, machine, layers, worker, workerId });
@@ -46,10 +46,11 @@ export async function openWorld({ paths, slot, living }: Opening): Promise<World
   return { machine, cgroups, blocks, records, layers, images, worker, pidfdOf: living.pidfdOf };
 }
 
-/** The worker lies beside the bundle, or in the sources. */
-function workerProgram(script: string): WorkerProgram {
-  if (script.endsWith('.ts')) return { directory: dirname(dirname(dirname(script))), script: 'core/layer/main.ts' };
-  return { directory: dirname(script), script: 'worker.cjs' };
+/** A program of ours that is started in a sandbox: it lies beside the bundle, or in the sources. */
+export function programOf(name: string, source: string): { directory: string; script: string } {
+  const own = process.argv[1] ?? '';
+  if (own.endsWith('.ts')) return { directory: dirname(dirname(dirname(own))), script: source };
+  return { directory: dirname(own), script: `${name}.cjs` };
 }
 
 /** Ends every container and takes away what the instance has in the kernel and in its run directory; what is on disk stays. */

@@ -25,7 +25,6 @@ export const raw = {
   sendmsg: libc.func('int64_t sendmsg(int fd, const uint8_t *message, int flags)'),
   recvmsg: libc.func('int64_t recvmsg(int fd, uint8_t *message, int flags)'),
   getsockopt: libc.func('int getsockopt(int fd, int level, int name, uint8_t *value, uint8_t *length)'),
-  setsockopt: libc.func('int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)'),
   // processes.ts
   prctl: libc.func('int prctl(int option, uint64_t a, uint64_t b, uint64_t c, uint64_t d)'),
   waitid: libc.func('int waitid(int kind, uint32_t id, uint8_t *info, int options)'),

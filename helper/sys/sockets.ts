@@ -2,7 +2,7 @@
 import { closeSync } from 'node:fs';
 import { O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
 import * as net from '../../proto/abi/socket.gen.ts';
-import { EAGAIN, ENOPROTOOPT } from '../../proto/abi/errno.gen.ts';
+import { EAGAIN } from '../../proto/abi/errno.gen.ts';
 import { SysError } from './error.ts';
 import { addressOf, checked, orErrno, raw, words } from './libc.ts';
 
@@ -22,13 +22,6 @@ export function peerOf(fd: number): Peer {
   const length = Buffer.from([value.length, 0, 0, 0]);
   checked('getsockopt', 'net.SO_PEERCRED', raw.getsockopt(fd, net.SOL_SOCKET, net.SO_PEERCRED, value, length));
   return { pid: value.readInt32LE(0), uid: value.readUInt32LE(4), gid: value.readUInt32LE(8) };
-}
-
-/** Nobody can send descriptors to this socket, or to one accepted on it. Only from Linux 6.16 on; before, they are dropped as the bytes are read. */
-export function refuseDescriptors(fd: number): void {
-  const no = Buffer.alloc(4);
-  const result = orErrno(raw.setsockopt(fd, net.SOL_SOCKET, net.SO_PASSRIGHTS, no, no.length));
-  if (result < 0 && result !== -ENOPROTOOPT) throw new SysError('setsockopt', 'net.SO_PASSRIGHTS', -result);
 }
 
 /** struct msghdr with one struct iovec, which must stay alive as long as the call. */

@@ -1,15 +1,12 @@
-// Events to the engines that listen, each principal's own only. A listener that does not read is cut off rather than waited for: its engine
-// comes back and starts from a snapshot.
+// Events to the engines that listen, each principal's own only.
 import type { Event } from '../../proto/gen/berth/helper/v1/request.ts';
 
-/** Takes an event; false when it has too many waiting. */
-export type Listener = { readonly take: (event: Event) => boolean; readonly end: () => void };
+export type Listener = { readonly event: (event: Event) => void; readonly end: () => void };
 
 export type Hub = {
   /** Gives the function that ends the listening. */
   readonly listen: (principal: string, listener: Listener) => () => void;
   readonly publish: (principal: string, event: NonNullable<Event['event']>) => void;
-  readonly close: () => void;
 };
 
 const LISTENERS_MAX = 16;
@@ -28,15 +25,7 @@ export function newHub(): Hub {
       return () => own.delete(listener);
     },
     publish(principal, event) {
-      for (const listener of listeners.get(principal) ?? []) {
-        if (listener.take({ event })) continue;
-        listeners.get(principal)?.delete(listener);
-        listener.end();
-      }
-    },
-    close() {
-      for (const own of listeners.values()) for (const listener of own) listener.end();
-      listeners.clear();
+      for (const { event: tell } of listeners.get(principal) ?? []) tell({ event });
     },
   };
 }

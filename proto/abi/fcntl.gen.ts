@@ -13,6 +13,7 @@ export const O_DIRECTORY_OF = { x64: 0o200000, arm64: 0o40000 } as const;
 export const AT_FDCWD = -100;
 export const AT_REMOVEDIR = 0x200;
 export const AT_EMPTY_PATH = 0x1000;
+export const AT_STATX_DONT_SYNC = 0x4000;
 export const AT_RECURSIVE = 0x8000;
 export const F_GETFD = 1;
 export const F_SETFD = 2;

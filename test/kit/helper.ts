@@ -26,7 +26,7 @@ import type { Event, Exited, Launched, Result } from '../../proto/gen/berth/help
 import { type KeyFile, newKeyFile, readKeyFile } from '../../proto/sign/key.ts';
 import { planOf, processOf } from './launcher.ts';
 
-export type Pids = { readonly helper: number; readonly keeper: number };
+export type Pids = { readonly helper: number; readonly keeper: number; readonly porter: number };
 export type PrivateHelper = {
   readonly directory: string;
   readonly slot: () => number;

@@ -22,7 +22,7 @@ import { descriptorsOf } from './helper.ts';
 import { busyboxImage, dockerSave25 } from './image.ts';
 import type { Need } from './need.ts';
 
-export type Part = 'engine' | 'helper' | 'keeper';
+export type Part = 'engine' | 'helper' | 'keeper' | 'porter';
 export type Ran = { readonly code: number; readonly out: string; readonly err: string };
 export type RunMore = {
   readonly input?: string | Uint8Array;
@@ -49,6 +49,7 @@ export type Leftovers = {
   readonly processes: readonly string[];
   readonly keeper: readonly string[];
   readonly helper: readonly string[];
+  readonly porter: readonly string[];
   /** Names beneath the directories where things of containers and half-made things lie. */
   readonly directories: readonly string[];
 };
@@ -143,13 +144,13 @@ function makeInstance({ directory, programs }: Places, extra: Readonly<Record<st
   const start = (words: readonly string[], more?: RunMore): Running =>
     startCommand([...(more?.through ?? []), ...berth, ...words], env, more);
   const run = (words: readonly string[], more?: RunMore): Promise<Ran> => start(words, more).ended;
-  const ready = (): { helper: number; keeper: number; slot: number } =>
+  const ready = (): { helper: number; keeper: number; porter: number; slot: number } =>
     JSON.parse(readFileSync(join(directory, 'run/helper.json'), 'utf8'));
   const pids = (uid = ownerUid()): Record<Part, number> => {
     const path = join(directory, 'run', String(uid), 'engine.json');
     const engine = existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as { engine: number }).engine : 0;
-    const { helper, keeper } = ready();
-    return { engine, helper, keeper };
+    const { helper, keeper, porter } = ready();
+    return { engine, helper, keeper, porter };
   };
   const log = (): string =>
     ['log/helper.log', 'log/engine.log', `lib/users/${ownerUid()}/engine.log`]
@@ -234,8 +235,11 @@ export function isAlive(pid: number): boolean {
   }
 }
 
-function leftoversOf(directory: string, ready: { helper: number; keeper: number; slot: number }): Leftovers {
-  const { helper, keeper, slot } = ready;
+function leftoversOf(
+  directory: string,
+  ready: { helper: number; keeper: number; porter: number; slot: number },
+): Leftovers {
+  const { helper, keeper, porter, slot } = ready;
   return {
     mounts: readFileSync('/proc/self/mountinfo', 'utf8')
       .split('\n')
@@ -245,6 +249,7 @@ function leftoversOf(directory: string, ready: { helper: number; keeper: number;
     processes: processesOf(slot, [helper, keeper]),
     keeper: kindsOf(keeper),
     helper: kindsOf(helper),
+    porter: kindsOf(porter),
     directories: directoriesOf(directory),
   };
 }

@@ -5,7 +5,13 @@ import type { Part } from './instance.ts';
 export const VERBS = ['start', 'run', 'exec', 'output', 'stop', 'remove', 'load', 'pull'] as const;
 export type Verb = (typeof VERBS)[number];
 
-export const VICTIMS: readonly (readonly Part[])[] = [['engine'], ['helper'], ['engine', 'helper'], ['keeper']];
+export const VICTIMS: readonly (readonly Part[])[] = [
+  ['engine'],
+  ['helper'],
+  ['engine', 'helper'],
+  ['keeper'],
+  ['porter'],
+];
 
 /** `within`: a share of the time the verb takes, drawn by the random numbers of the run. */
 export type Moment = { readonly kind: 'before' | 'after' } | { readonly kind: 'within'; readonly draw: number };

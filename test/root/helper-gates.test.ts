@@ -14,6 +14,7 @@ suite('helper gates', [root], () => {
     helper = await startHelper();
   });
   afterAll(async () => {
+    if (process.env['BERTH_SHOW_LOG']) console.log(helper.log());
     await helper[Symbol.asyncDispose]();
   });
 
@@ -41,8 +42,7 @@ suite('helper gates', [root], () => {
         socket.on('close', () => closed++);
         sockets.push(socket);
       }
-      await sleep(300);
-      expect(closed).toBeGreaterThanOrEqual(28);
+      await expect.poll(() => closed, { timeout: 5000 }).toBeGreaterThanOrEqual(28);
       for (const socket of sockets) socket.destroy();
       await sleep(100);
       const client = await helper.client();

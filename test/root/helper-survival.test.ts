@@ -151,7 +151,7 @@ suite('helper survival', [root, busybox], () => {
       await client.done({ $case: 'remove', value: { container: launch.id } });
     }
     await expectNothingLeft();
-  });
+  }, 60_000);
 
   test('keeper and helper are killed at once: the next start takes up what runs and learns how it ends', async () => {
     const launch = shell('sleep 1.5; exit 6');

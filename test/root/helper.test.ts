@@ -373,12 +373,13 @@ suite('helper', [root, busybox], () => {
   });
 
   test('fifty containers leave no process, cgroup, mount, directory or descriptor', async () => {
-    const { helper: pid, keeper } = helper.pids();
+    const { helper: pid, keeper, porter } = helper.pids();
     await run(shell('true'));
     await sleep(100); // what goes on behind the last answer
     const before = {
       helper: descriptorsOf(pid).length,
       keeper: descriptorsOf(keeper).length,
+      porter: descriptorsOf(porter).length,
       mounts: readFileSync('/proc/self/mountinfo', 'utf8'),
     };
     for (let round = 0; round < 5; round++) {
@@ -388,6 +389,7 @@ suite('helper', [root, busybox], () => {
     }
     await expect.poll(() => descriptorsOf(pid).length).toBe(before.helper);
     expect(descriptorsOf(keeper).length).toBe(before.keeper);
+    expect(descriptorsOf(porter).length).toBe(before.porter);
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before.mounts);
     expect(readdirSync(join(helper.directory, 'lib/helper/containers'))).toEqual([]);
     expect(
@@ -395,6 +397,6 @@ suite('helper', [root, busybox], () => {
         entry.isDirectory(),
       ),
     ).toEqual([]);
-    expect(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')).toBe('');
+    expect(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')).toBe(`${porter} `);
   });
 });

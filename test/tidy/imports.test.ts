@@ -4,11 +4,20 @@ import { files, folderOf, importTable, imports, text } from './tree.ts';
 
 const table = importTable();
 const sources = files('.ts', 'core', 'helper', 'proto').filter((file) => !file.startsWith('proto/gen/'));
-const PURE = ['core/base', 'core/spec', 'core/plan', 'proto/abi', 'proto/policy', 'helper/decode', 'helper/lower'];
+const PURE = [
+  'core/base',
+  'core/spec',
+  'core/plan',
+  'proto/abi',
+  'proto/policy',
+  'proto/porter',
+  'helper/decode',
+  'helper/lower',
+];
 const NPM: Record<string, string[]> = {
   koffi: ['core/sys', 'helper/sys'],
-  '@grpc/grpc-js': ['core/link', 'core/rpc', 'helper/serve', 'core/daemon'],
-  '@bufbuild/protobuf': ['proto/gen', 'core/link', 'helper/decode', 'proto/sign'],
+  '@grpc/grpc-js': ['core/link', 'core/rpc', 'core/porter', 'core/daemon'],
+  '@bufbuild/protobuf': ['proto/gen', 'core/link', 'core/porter', 'helper/decode', 'proto/sign'],
   yaml: ['core/spec', 'core/cli'],
 };
 
