@@ -1,8 +1,8 @@
 // Descriptors that Node makes none of: pipes as raw numbers, sealed memory files, duplicates; and when one becomes readable, through Node's own loop.
 import { closeSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { F_DUPFD_CLOEXEC, F_GETFD, O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
-import { checked, orErrno, raw } from './libc.ts';
+import { F_DUPFD_CLOEXEC, O_CLOEXEC } from '../../proto/abi/fcntl.gen.ts';
+import { checked, raw } from './libc.ts';
 
 /** man 2 pipe2, close-on-exec. */
 export function pipe2(flags = 0): [read: number, write: number] {
@@ -17,11 +17,6 @@ export const fcntl = (fd: number, command: number, value = 0) => checked('fcntl'
 /** A duplicate under the lowest free number, close-on-exec. */
 export function duplicate(fd: number): number {
   return fcntl(fd, F_DUPFD_CLOEXEC);
-}
-
-/** Whether there is a descriptor of this number. */
-export function isOpen(fd: number): boolean {
-  return orErrno(raw.fcntl(fd, F_GETFD, 0)) >= 0;
 }
 
 /** man 2 dup3. */
