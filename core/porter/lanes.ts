@@ -11,6 +11,7 @@ import type { IsQuiet } from './quiet.ts';
 const LANES_MAX = 8;
 const WAITING_MAX = 64;
 const FDS_WAITING_MAX = 2048;
+const SWEEP_MS = 1000;
 
 /** What came with a ticket: nothing, where one of it is such that nobody should hold it. */
 export type Message = { readonly fds: readonly number[]; readonly strange: boolean };
@@ -52,15 +53,20 @@ export function newLanes(parts: LaneParts): Lanes {
     lane.open = false;
     for (const { fds } of lane.waiting.values()) letGo(state, fds);
     lane.waiting.clear();
+    if (lane.socket.destroyed) return; // its number may be somebody else's by now
     // Not the last one of the lane: with that go the messages nobody took.
     const last = duplicate(lane.fd);
     lane.socket.destroy();
     closings.closeStranger(uid, last);
   };
   const sweep = (uid: number): Lane[] => {
-    for (const lane of lanes.get(uid) ?? []) if (!drain(lane, state)) cut(lane);
+    for (const lane of lanes.get(uid) ?? []) if (lane.socket.destroyed || !drain(lane, state)) cut(lane);
     return lanes.get(uid) ?? [];
   };
+  // Of a lane that is closed at its other end nothing is heard otherwise.
+  setInterval(() => {
+    for (const uid of lanes.keys()) sweep(uid);
+  }, SWEEP_MS).unref();
   return {
     add(uid, { fd, socket }) {
       const own = sweep(uid);
@@ -130,7 +136,8 @@ function keep({ uid, waiting }: Lane, state: State, { bytes, fds }: Received): b
 function answer(lane: Lane, ticket: Uint8Array, fds: readonly number[]): boolean {
   for (let at = 0; at === 0 || at < fds.length; at += DESCRIPTORS_AT_ONCE) {
     try {
-      if (!lane.open || !trySendFds(lane.fd, ticket, fds.slice(at, at + DESCRIPTORS_AT_ONCE))) return false;
+      if (!lane.open || lane.socket.destroyed || !trySendFds(lane.fd, ticket, fds.slice(at, at + DESCRIPTORS_AT_ONCE)))
+        return false;
     } catch {
       return false; // its other end is closed
     }

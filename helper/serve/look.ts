@@ -24,45 +24,46 @@ export type LookParts = {
   readonly taken: Taken;
 };
 
+/** What is asked does not go with the state of what it names. */
+export class StateForbids extends Error {
+  readonly reason: Reason;
+  constructor(field: string, asked: string, allowed: string) {
+    super(`${field}: ${asked}`);
+    this.reason = { rule: 'state', field, asked, allowed };
+  }
+}
+
 /** The look of one start of the helper. */
 export function newLook({ world, own, taken }: LookParts): Look {
-  return (request, principal, peer) => {
-    const files: SeenFile[] = [];
-    if (request.ticket.length > 0) {
-      const ticket = taken.current;
-      if (ticket === undefined || Buffer.compare(ticket.id, request.ticket) !== 0)
-        return refused('ticket', 'a ticket', 'one that was sent on a lane of this uid before');
-      const isLaunch = request.verb.$case === 'launch';
-      const problem = isLaunch ? seeFiles(ticket, files, world.machine.rootless) : strangeIn(ticket);
-      if (problem !== undefined) return problem;
+  return ({ ticket, verb }, principal, peer) => {
+    try {
+      const came = ticket.length === 0 ? undefined : checkTicket(ticket, taken.current);
+      const { rootless } = world.machine;
+      const files = verb.$case === 'launch' ? (came?.fds ?? []).map((fd, i) => seeNumbered(fd, i, rootless)) : [];
+      checkState(world, principal, verb);
+      return { kind: 'seen', seen: { uid: peer.uid, files, own, ...counts(world, principal, verb) } };
+    } catch (error) {
+      if (error instanceof StateForbids) return { kind: 'refused', reasons: [error.reason] };
+      throw error;
     }
-    const why = stateForbids(world, principal, request.verb);
-    if (why !== undefined) return refused(why.field, why.asked, why.allowed);
-    return { kind: 'seen', seen: { uid: peer.uid, files, own, ...counts(world, principal, request.verb) } };
   };
 }
 
-type Refusal = ReturnType<typeof refused>;
-
-function strangeIn({ strange }: Ticket): Refusal | undefined {
-  if (!strange) return undefined;
-  return refused('ticket.descriptors', 'a socket, a device, or what lies on FUSE', 'places, files and pipes');
+function checkTicket(id: Uint8Array, came: Ticket | undefined): Ticket {
+  if (came === undefined || Buffer.compare(came.id, id) !== 0)
+    throw new StateForbids('ticket', 'a ticket', 'one that was sent on a lane of this uid before');
+  if (!came.strange) return came;
+  const asked = 'a socket, a device, or what lies on FUSE';
+  throw new StateForbids('ticket.descriptors', asked, 'places, files and pipes');
 }
 
-/** Adds what the kernel says of each. */
-function seeFiles(ticket: Ticket, files: SeenFile[], rootless: boolean): Refusal | undefined {
-  for (const [i, fd] of ticket.fds.entries()) {
-    try {
-      files.push(seeFile(fd, rootless));
-    } catch (error) {
-      return refused(`ticket.descriptors[${i}]`, asFailed('', error).message, 'a file or directory that can be bound');
-    }
+function seeNumbered(fd: number, i: number, rootless: boolean): SeenFile {
+  try {
+    return seeFile(fd, rootless);
+  } catch (error) {
+    const { message } = asFailed('', error);
+    throw new StateForbids(`ticket.descriptors[${i}]`, message, 'a file or directory that can be bound');
   }
-  return strangeIn(ticket);
-}
-
-function refused(field: string, asked: string, allowed: string): { kind: 'refused'; reasons: Reason[] } {
-  return { kind: 'refused', reasons: [{ rule: 'state', field, asked, allowed }] };
 }
 
 function counts(
@@ -94,58 +95,54 @@ function hostNamespaces(own: readonly ContainerRecord[], verb: CheckedVerb): str
   );
 }
 
-type Why = { readonly field: string; readonly asked: string; readonly allowed: string } | undefined;
-type State = ContainerRecord['state'];
+/** States in which a container can be asked for something; none where the verb asks no container that is there. */
+const STATES = {
+  launch: [],
+  exec: ['running'],
+  signal: ['running'],
+  pause: ['running'],
+  update: ['running'],
+  remove: ['exited'],
+  attach: ['running', 'exited'],
+  forget: ['running', 'exited'],
+  importLayer: [],
+  mergeImage: [],
+  dropLayer: [],
+  dropImage: [],
+  watch: [],
+} as const satisfies Record<CheckedVerb['$case'], readonly ContainerRecord['state'][]>;
 
-/** Why the state of what the verb names does not allow it; undefined where it does. Asked again when the verb's turn comes. */
-export function stateForbids(world: World, principal: string, verb: CheckedVerb): Why {
-  const find = (id: string) => world.records.find(principal, id);
-  const needs = (field: string, id: string, ...states: State[]): Why => {
-    const state = find(id)?.state;
-    if (state === undefined) return { field, asked: 'an unknown container', allowed: 'one of the principal' };
-    return states.includes(state)
-      ? undefined
-      : { field, asked: `a container that is ${state}`, allowed: `one that is ${states.join(' or ')}` };
-  };
-  const layers = (field: string, ids: readonly string[]): Why => {
-    const unknown = ids.find((id) => world.layers.find(id, principal) === undefined);
-    return unknown === undefined
-      ? undefined
-      : { field, asked: unknown, allowed: 'a layer that the principal has delivered' };
-  };
-  switch (verb.$case) {
-    case 'launch': {
-      const { id, root } = verb.value;
-      if (find(id) === undefined && world.records.has(id))
-        return { field: 'launch.id', asked: 'an id in use', allowed: 'a new one' };
-      return root.source.$case === 'image' ? layers('launch.root.image.layers', root.source.value.layers) : undefined;
-    }
-    case 'exec': {
-      const record = find(verb.value.container);
-      if (record?.frozen)
-        return { field: 'exec.container', asked: 'a container that is frozen', allowed: 'one that is not' };
-      if (record?.execs[verb.value.id]) return { field: 'exec.id', asked: 'an id in use', allowed: 'a new one' };
-      return needs('exec.container', verb.value.container, 'running');
-    }
-    case 'signal':
-    case 'pause':
-    case 'update':
-      return needs(`${verb.$case}.container`, verb.value.container, 'running');
-    case 'remove':
-      return needs('remove.container', verb.value.container, 'exited');
-    case 'attach':
-    case 'forget':
-      return needs(`${verb.$case}.container`, verb.value.container, 'running', 'exited');
-    case 'mergeImage':
-      return layers('merge_image.layers', verb.value.layers);
-    case 'dropImage':
-      return layers('drop_image.layers', verb.value.layers);
-    case 'dropLayer':
-      return layers('drop_layer.diff_id', [verb.value.diffId]);
-    case 'importLayer':
-    case 'watch':
-      return undefined;
-    default:
-      throw new TypeError(verb satisfies never);
-  }
+/** Throws where the state of what the verb names does not allow it. Asked again when the verb's turn comes. */
+export function checkState(world: World, principal: string, verb: CheckedVerb): void {
+  const id = containerOf(verb) ?? '';
+  const record = world.records.find(principal, id);
+  if (verb.$case === 'launch' && record === undefined && world.records.has(id))
+    throw new StateForbids('launch.id', 'an id in use', 'a new one');
+  const [name, layers] = layersOf(verb);
+  const unknown = layers.find((layer) => world.layers.find(layer, principal) === undefined);
+  if (unknown !== undefined) throw new StateForbids(name, unknown, 'a layer that the principal has delivered');
+  const states: readonly string[] = STATES[verb.$case];
+  if (states.length === 0) return;
+  const field = `${verb.$case}.container`;
+  if (record === undefined) throw new StateForbids(field, 'an unknown container', 'one of the principal');
+  if (!states.includes(record.state))
+    throw new StateForbids(field, `a container that is ${record.state}`, `one that is ${states.join(' or ')}`);
+  if (verb.$case !== 'exec') return;
+  if (record.frozen) throw new StateForbids(field, 'a container that is frozen', 'one that is not');
+  if (record.execs[verb.value.id] !== undefined) throw new StateForbids('exec.id', 'an id in use', 'a new one');
+}
+
+/** The container that a verb is about, its own id for one that starts. */
+export function containerOf({ $case, value }: CheckedVerb): string | undefined {
+  if ($case === 'launch') return value.id;
+  return 'container' in value ? value.container : undefined;
+}
+
+/** The layers that a verb needs, and the field that names them. */
+function layersOf(verb: CheckedVerb): [field: string, layers: readonly string[]] {
+  if (verb.$case === 'mergeImage') return ['merge_image.layers', verb.value.layers];
+  if (verb.$case === 'dropImage') return ['drop_image.layers', verb.value.layers];
+  if (verb.$case === 'dropLayer') return ['drop_layer.diff_id', [verb.value.diffId]];
+  const source = verb.$case === 'launch' ? verb.value.root.source : undefined;
+  return ['launch.root.image.layers', source?.$case === 'image' ? source.value.layers : []];
 }

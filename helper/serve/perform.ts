@@ -1,6 +1,6 @@
 // Performs a granted request: one branch for each verb, each a few lines around an op. Descriptors go back on the lane before the call is answered.
 import { closeSync } from 'node:fs';
-import type { Phases, Reason, Result } from '../../proto/gen/berth/helper/v1/request.ts';
+import type { Phases, Result } from '../../proto/gen/berth/helper/v1/request.ts';
 import type { CheckedLaunch, CheckedVerb } from '../decode/checked.ts';
 import type { Granted } from '../gate/verdict.ts';
 import { applyLimits, freeze, killAll } from '../ops/cgroup.ts';
@@ -13,7 +13,7 @@ import { execInContainer } from '../ops/start.ts';
 import { forLane } from '../ops/stdio.ts';
 import type { Ticket } from './calls.ts';
 import type { Living } from './living.ts';
-import { stateForbids } from './look.ts';
+import { checkState, containerOf, StateForbids } from './look.ts';
 
 export type Outcome = NonNullable<Result['outcome']>;
 export type Asked = {
@@ -29,108 +29,79 @@ export type Performer = {
   readonly keep: (fd: number) => number;
 };
 
-/** The state had changed when the verb's turn came. */
-export class StateForbids extends Error {
-  readonly reason: Reason;
-  constructor(reason: Reason) {
-    super(`${reason.field}: ${reason.asked}`);
-    this.reason = reason;
-  }
-}
-
 const DONE: Outcome = { $case: 'done', value: {} };
 
-/** What came of the verb; throws Failed. */
+/** What came of the verb; throws Failed, or StateForbids where the state had changed when the verb's turn came. */
 export function perform(performer: Performer, asked: Asked): Promise<Outcome> {
+  const { world, living } = performer;
   const { verb } = asked.granted.request;
   const container = containerOf(verb);
   if (container === undefined) return performStore(performer, asked, verb);
-  return performer.living.inTurn(container, async () => {
-    const why = stateForbids(performer.world, asked.owner.name, verb);
-    if (why !== undefined) throw new StateForbids({ rule: 'state', ...why });
+  return living.inTurn(container, async () => {
+    checkState(world, asked.owner.name, verb);
+    if (verb.$case === 'launch') return await performLaunch(performer, asked, verb.value);
     return await performContainer(performer, asked, verb);
   });
 }
 
-function containerOf(verb: CheckedVerb): string | undefined {
-  if (verb.$case === 'launch') return verb.value.id;
-  return 'container' in verb.value ? verb.value.container : undefined;
-}
-
 async function performContainer(performer: Performer, asked: Asked, verb: CheckedVerb): Promise<Outcome> {
   const { world, living } = performer;
-  const { owner } = asked;
+  const record = known(world, asked.owner, containerOf(verb) ?? '');
   switch (verb.$case) {
-    case 'launch':
-      return await performLaunch(performer, asked, verb.value);
-    case 'exec':
-      return await performStart(performer, asked, {
-        container: verb.value.container,
-        exec: verb.value.id,
-        start: (deliver) => execInContainer(world, { ...orderOf(asked, verb.value), deliver }),
-      });
-    case 'signal': {
-      const { container, exec, signal, all } = verb.value;
-      if (all) await killEverything(world, container);
-      const sent = living.signal({ container, exec }, signal);
-      if (sent || all) return DONE;
-      throw new StateForbids({
-        rule: 'state',
-        field: 'signal',
-        asked: 'a process that has ended',
-        allowed: 'one that runs',
-      });
+    case 'exec': {
+      const start: ToStart['start'] = (deliver) => execInContainer(world, { ...orderOf(asked, verb.value), deliver });
+      return await performStart(performer, asked, { container: record.id, exec: verb.value.id, start });
     }
-    case 'pause': {
-      const record = known(world, owner, verb.value.container);
+    case 'signal': {
+      const { exec, signal, all } = verb.value;
+      if (all && record.frozen) await freeze(world.cgroups, record.id, false);
+      if (all) killAll(world.cgroups, record.id);
+      if (!living.signal({ container: record.id, exec }, signal) && !all)
+        throw new StateForbids('signal', 'a process that has ended', 'one that runs');
+      return DONE;
+    }
+    case 'pause':
       await freeze(world.cgroups, record.id, verb.value.frozen);
       world.records.save(Object.assign(record, { frozen: verb.value.frozen }));
       return DONE;
-    }
     case 'update':
-      applyLimits(world.cgroups, verb.value.container, verb.value.limits);
+      applyLimits(world.cgroups, record.id, verb.value.limits);
       return DONE;
-    case 'remove': {
-      const record = known(world, owner, verb.value.container);
+    case 'remove':
       living.release(record.id, ['', ...Object.keys(record.execs)]);
       living.behind(record.id, world.records.remove(record.id));
       return DONE;
-    }
     case 'attach':
       giveBack(performer, asked, verb.value);
       return DONE;
     case 'forget': {
-      const record = known(world, owner, verb.value.container);
-      if (record.execs[verb.value.exec]?.exit === undefined)
-        throw new Failed('forget', `exec ${verb.value.exec} has not ended`);
-      living.release(record.id, [verb.value.exec]);
-      delete record.execs[verb.value.exec];
+      const { exec } = verb.value;
+      if (record.execs[exec]?.exit === undefined) throw new Failed('forget', `exec ${exec} has not ended`);
+      living.release(record.id, [exec]);
+      delete record.execs[exec];
       world.records.save(record);
       return DONE;
     }
     default:
-      throw new Failed(verb.$case, 'is no verb of a container');
+      throw new Failed(verb.$case, 'is no verb of a container that is there');
   }
 }
 
 async function performLaunch(performer: Performer, asked: Asked, verb: CheckedLaunch): Promise<Outcome> {
   const { world, living } = performer;
   const before = world.records.find(asked.owner.name, verb.id);
+  const name = { container: verb.id, exec: '' };
   if (before?.state === 'running' && before.run !== undefined) {
-    giveBack(performer, asked, { container: verb.id, exec: '' });
+    giveBack(performer, asked, name);
     return launched(before.run, before.firstId, { gate: asked.gateUs, lower: 0, start: 0, program: 0 });
   }
   if (before !== undefined) living.release(before.id, ['', ...Object.keys(before.execs)]);
-  return await performStart(performer, asked, {
-    container: verb.id,
-    exec: '',
-    start: (deliver) => launchContainer(world, { ...orderOf(asked, verb), deliver }),
-  });
+  const start: ToStart['start'] = (deliver) => launchContainer(world, { ...orderOf(asked, verb), deliver });
+  return await performStart(performer, asked, { ...name, start });
 }
 
-type ToStart = {
-  readonly container: string;
-  readonly exec: string;
+type Name = { readonly container: string; readonly exec: string };
+type ToStart = Name & {
   readonly start: (deliver: (started: Started) => void) => Promise<Started>;
 };
 
@@ -164,8 +135,6 @@ function launched(run: Run, block: number, phases: Phases): Outcome {
   return { $case: 'launched', value: { pid: run.pid, block, bootNs: BigInt(run.bootNs), phases } };
 }
 
-type Name = { readonly container: string; readonly exec: string };
-
 /** Sends the stdio of a container or exec, and its pidfd while it runs, on the ticket's lane. */
 function giveBack({ living }: Performer, { ticket }: Asked, { container, exec }: Name): void {
   const held = living.heldOf(container, exec);
@@ -178,12 +147,6 @@ function giveBack({ living }: Performer, { ticket }: Asked, { container, exec }:
   } finally {
     for (const fd of made) closeSync(fd);
   }
-}
-
-async function killEverything(world: World, id: string): Promise<void> {
-  const record = [...world.records.all()].find((one) => one.id === id);
-  if (record?.frozen) await freeze(world.cgroups, id, false);
-  killAll(world.cgroups, id);
 }
 
 function known(world: World, owner: Owner, id: string) {

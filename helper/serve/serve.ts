@@ -8,8 +8,8 @@ import { SysError } from '../sys/error.ts';
 import type { Peer } from '../sys/sockets.ts';
 import type { Hub } from '../watch/hub.ts';
 import { CallEnds, type Listener, type Service, type Ticket } from './calls.ts';
-import type { Taken } from './look.ts';
-import { type Outcome, type Performer, perform, StateForbids } from './perform.ts';
+import { StateForbids, type Taken } from './look.ts';
+import { type Outcome, type Performer, perform } from './perform.ts';
 import { outsideIds } from './rootless.ts';
 import { snapshots } from './snapshots.ts';
 

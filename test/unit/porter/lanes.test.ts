@@ -116,6 +116,12 @@ test.each([
   closeSync(ada);
 });
 
+test('a lane whose other end is closed is closed, without anybody asking', async () => {
+  const ada = await lane(ADA);
+  closeSync(ada);
+  await expect.poll(() => accepted[0]?.socket.destroyed, { timeout: 5000 }).toBe(true);
+});
+
 test('one whose descriptors are still being closed gets no lane', async () => {
   many = true;
   const ada = await lane(ADA);
