@@ -39,6 +39,8 @@ export class Lost extends Error {}
 
 const METHOD = '/berth.helper.v1.HelperService';
 const HELLO_TIMEOUT_MS = 5000;
+/** Twelve days: with what gRPC adds by chance a timer can still wait so long. */
+const NEVER_MS = 2 ** 30;
 const serializeEnvelope = (value: Envelope): Buffer => Buffer.from(Envelope.encode(value).finish());
 
 // Sequence numbers only grow, over engines too: microseconds since the machine started, which nobody can set back, and past the last one where that is not
@@ -52,7 +54,6 @@ function nextSequence(): bigint {
 
 /** Opens the lane, says hello. Rejects with the reason in words. */
 export async function openSession(place: Place, key: KeyFile): Promise<Session> {
-  // The lane first: a gRPC client that was closed while it waits to try again still connects, later, and stays. The helper listens here last.
   const lane = openLane(place.lane);
   const client = newClient(place);
   try {
@@ -69,6 +70,9 @@ function newClient(place: Place): Client {
     'grpc.use_local_subchannel_pool': 1,
     'grpc.enable_retries': 0,
     'grpc.service_config_disable_resolution': 1,
+    // A client that was closed while it waits to try again would connect all the same, and stay.
+    'grpc.initial_reconnect_backoff_ms': NEVER_MS,
+    'grpc.max_reconnect_backoff_ms': NEVER_MS,
   });
 }
 

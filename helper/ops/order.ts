@@ -34,5 +34,5 @@ export type World = {
   readonly images: Images;
   readonly worker: Worker;
   /** Pidfd of a container's first process or of an exec (by its id), while it is watched. */
-  readonly pidfdOf: (id: string) => number | undefined;
+  readonly pidfdOf: (container: string, exec?: string) => number | undefined;
 };

@@ -7,19 +7,17 @@ import { PR_SET_DUMPABLE } from '../../proto/abi/prctl.gen.ts';
 import { openGate } from '../gate/gate.ts';
 import { type Becoming, becomeKeeper, connectKeeper, type Keeper } from '../launch/keeper.ts';
 import { readText, writeWhole } from '../ops/files.ts';
-import type { World } from '../ops/order.ts';
 import { watchPidfd } from '../sys/descriptors.ts';
 import { prctl } from '../sys/processes.ts';
 import { openExits } from '../watch/exits.ts';
-import { newHub } from '../watch/hub.ts';
 import { collectWhenIdle } from './idle.ts';
 import { newHello, VERSION } from './hello.ts';
 import { openDoor } from './door.ts';
 import { listeningSocket, porterOf } from './porter.ts';
-import { newLiving } from './living.ts';
+import { newHub } from './events.ts';
+import { keyOf, newLiving, type Pidfds } from './living.ts';
 import { newLook, type Taken } from './look.ts';
-import type { Options } from './options.ts';
-import type { Paths } from './paths.ts';
+import type { Options, Paths } from './options.ts';
 import { keptByKeeper, reconcile } from './reconcile.ts';
 import { newService } from './serve.ts';
 import { openWorld, stopAll } from './world.ts';
@@ -35,10 +33,9 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
   const slot = Number(readText(paths.slot));
   const exits = openExits(`${paths.helper}/exits`);
   const hub = newHub();
-  const parts: { world?: World } = {};
-  const living = newLiving({ exits, hub, world: () => worldOf(parts), unkeep: keeper.release, log });
-  const world = await openWorld({ paths, slot, living });
-  parts.world = world;
+  const pidfds: Pidfds = new Map();
+  const world = await openWorld({ paths, slot, pidfdOf: (container, exec) => pidfds.get(keyOf(container, exec)) });
+  const living = newLiving({ world, pidfds, exits, hub, unkeep: keeper.release, log });
   const reconciled = reconcile({ world, living, keeper, exits });
   const instance = randomBytes(16);
   const taken: Taken = { current: undefined };
@@ -89,11 +86,6 @@ function keepOrWait(keeper: Keeper): (fd: number) => number {
       return ++number;
     }
   };
-}
-
-function worldOf({ world }: { world?: World }): World {
-  if (world === undefined) throw new Error('the state is not open yet');
-  return world;
 }
 
 function log(line: string): void {

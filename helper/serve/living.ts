@@ -7,46 +7,21 @@ import type { World } from '../ops/order.ts';
 import type { ContainerRecord, Exit, Run } from '../ops/records.ts';
 import type { Held } from '../ops/stdio.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
-import { exitedOf } from './snapshots.ts';
 import { hasEnded, whenExited } from '../watch/children.ts';
 import type { Exits } from '../watch/exits.ts';
-import type { Hub } from '../watch/hub.ts';
+import { exitedOf, type Hub } from './events.ts';
 
-/** `exec`: empty for the container's first process. */
-export type Process = {
-  readonly record: ContainerRecord;
-  readonly exec: string;
-  readonly run: Run;
-  readonly pidfd: number;
-  readonly held: Held;
-};
-
-export type Living = {
-  /** `exec` as in Process, here and below. */
-  readonly pidfdOf: (container: string, exec?: string) => number | undefined;
-  readonly heldOf: (container: string, exec: string) => Held | undefined;
-  /** Follows a process to its end. */
-  readonly follow: (process: Process) => void;
-  /** Keeps the stdio of what has ended, until it is read and released. */
-  readonly hold: (of: Omit<Process, 'pidfd'>) => void;
-  /** Closes what is kept of the stdio of these. */
-  readonly release: (container: string, execs: readonly string[]) => void;
-  /** Runs when everything asked for this container before is done. */
-  readonly inTurn: <T>(container: string, op: () => Promise<T>) => Promise<T>;
-  /** What is asked for this container from now on waits for it, but nobody else does; a failure is logged. */
-  readonly behind: (container: string, rest: Promise<void>) => void;
-  /** Everything that the keeper keeps for us: our descriptor by its number. */
-  readonly kept: () => Map<number, number>;
-  /** Signals a container's first process, or an exec; false where it has ended. */
-  readonly signal: (of: { container: string; exec: string }, signal: number) => boolean;
-  /** Settled when no op on a container is under way. */
-  readonly idle: () => Promise<void>;
-};
+/** `exec`: empty for the container's first process, here and below. */
+type Name = { readonly container: string; readonly exec: string };
+type Process = { readonly record: ContainerRecord; readonly exec: string; readonly run: Run; readonly held: Held };
+export type Living = ReturnType<typeof newLiving>;
+/** By `keyOf`, of what is followed. */
+export type Pidfds = Map<string, number>;
 export type LivingParts = {
+  readonly world: World;
+  readonly pidfds: Pidfds;
   readonly exits: Exits;
   readonly hub: Hub;
-  /** Set once; living and world know each other. */
-  readonly world: () => World;
   /** Gives up a duplicate of the keeper's. */
   readonly unkeep: (number: number) => void;
   readonly log: (line: string) => void;
@@ -54,13 +29,82 @@ export type LivingParts = {
 
 const AGAIN_MS = 1000;
 
-const keyOf = (container: string, exec: string): string => `${container} ${exec}`;
+export const keyOf = (container: string, exec = ''): string => `${container} ${exec}`;
 
-export function newLiving(parts: LivingParts): Living {
-  const pidfds = new Map<string, number>();
-  const held = new Map<string, { readonly run: Run; readonly held: Held }>();
+export function newLiving({ world, pidfds, exits, hub, unkeep, log }: LivingParts) {
+  const processes = new Map<string, Process>();
+  const failed = (what: string, error: unknown): void =>
+    log(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+  const turns = newTurns(failed);
+
+  /** On a full disk an end is told all the same: until there is room the file of exits has it. */
+  const saveOrLater = (record: ContainerRecord): void => {
+    try {
+      if (world.records.find(record.principal, record.id) === record) world.records.save(record);
+    } catch (error) {
+      failed(`record of ${record.id}`, error);
+      setTimeout(() => saveOrLater(record), AGAIN_MS).unref();
+    }
+  };
+  const ended = async ({ record, exec, run }: Process, status: number, bootNs: bigint): Promise<void> => {
+    const outOfMemory = exec === '' && oomKilled(world.cgroups, record.id);
+    const exit: Exit = { status, bootNs: String(bootNs), outOfMemory };
+    if (exec === '') Object.assign(record, { state: 'exited', frozen: false, run, exit });
+    else if (record.execs[exec] !== undefined) record.execs[exec] = { run, exit };
+    saveOrLater(record);
+    if (outOfMemory) hub.publish(record.principal, { $case: 'outOfMemory', value: { container: record.id } });
+    hub.publish(record.principal, { $case: 'exited', value: exitedOf({ container: record.id, exec }, exit) });
+    if (exec === '') await removeCgroups(world.cgroups, record.id);
+  };
+  /** Keeps the stdio of a process until it is read and released. */
+  const hold = (process: Process): void => void processes.set(keyOf(process.record.id, process.exec), process);
+  return {
+    ...turns,
+    hold,
+    heldOf: ({ container, exec }: Name) => processes.get(keyOf(container, exec))?.held,
+    /** Follows a process to its end. */
+    follow(process: Process, pidfd: number): void {
+      const { record, run } = process;
+      const key = keyOf(record.id, process.exec);
+      hold(process);
+      pidfds.set(key, pidfd);
+      whenExited({ pid: run.pid, pidfd, startedNs: BigInt(run.bootNs) }, exits)
+        .then((entry) => {
+          pidfds.delete(key);
+          return turns.inTurn(record.id, () => ended(process, entry.status, entry.bootNs));
+        })
+        .catch((error: unknown) => failed(`end of ${key}`, error));
+    },
+    /** Closes what is kept of the stdio of these. */
+    release(container: string, execs: readonly string[]): void {
+      for (const key of execs.map((exec) => keyOf(container, exec))) {
+        const { run, held } = processes.get(key) ?? {};
+        processes.delete(key);
+        for (const number of run?.kept ?? []) unkeep(number);
+        for (const fd of held?.fds ?? []) closeSync(fd);
+      }
+    },
+    /** Everything that the keeper keeps for us: our descriptor by its number. */
+    kept: () =>
+      new Map(
+        [...processes.values()].flatMap(({ run, held }) =>
+          run.kept.map((number, i) => [number, held.fds[i] ?? -1] as const),
+        ),
+      ),
+    /** Signals a container's first process, or an exec; false where it has ended. */
+    signal({ container, exec }: Name, signal: number): boolean {
+      const pidfd = pidfds.get(keyOf(container, exec));
+      if (pidfd === undefined || hasEnded(pidfd)) return false;
+      pidfdSendSignal(pidfd, signal);
+      return true;
+    },
+  };
+}
+
+/** Ops on containers, one after the other on each. */
+function newTurns(failed: (what: string, error: unknown) => void) {
   const turns = new Map<string, Promise<unknown>>();
-
+  /** Runs when everything asked for this container before is done. */
   const inTurn = <T>(container: string, op: () => Promise<T>): Promise<T> => {
     const turn = (turns.get(container) ?? Promise.resolve()).then(op, op);
     const settled = turn.catch(() => undefined);
@@ -68,68 +112,14 @@ export function newLiving(parts: LivingParts): Living {
     void settled.then(() => turns.get(container) === settled && turns.delete(container));
     return turn;
   };
-  /** On a full disk an end is told all the same: until there is room the file of exits has it. */
-  const saveOrLater = (record: ContainerRecord): void => {
-    const { records } = parts.world();
-    try {
-      if (records.find(record.principal, record.id) === record) records.save(record);
-    } catch (error) {
-      parts.log(`record of ${record.id}: ${error instanceof Error ? error.message : String(error)}`);
-      setTimeout(() => saveOrLater(record), AGAIN_MS).unref();
-    }
+  /** What is asked for this container from now on waits for it, but nobody else does; a failure is logged. */
+  const behind = (container: string, rest: Promise<void>): void => {
+    const told = rest.catch((error: unknown) => failed(`after ${container}`, error));
+    void inTurn(container, () => told);
   };
-  const ended = async ({ record, exec, run }: Process, status: number, bootNs: bigint): Promise<void> => {
-    const world = parts.world();
-    const outOfMemory = exec === '' && oomKilled(world.cgroups, record.id);
-    const exit: Exit = { status, bootNs: String(bootNs), outOfMemory };
-    if (exec === '') Object.assign(record, { state: 'exited', frozen: false, run, exit });
-    else if (record.execs[exec] !== undefined) record.execs[exec] = { run, exit };
-    saveOrLater(record);
-    if (outOfMemory) parts.hub.publish(record.principal, { $case: 'outOfMemory', value: { container: record.id } });
-    const value = exitedOf({ container: record.id, exec }, exit);
-    parts.hub.publish(record.principal, { $case: 'exited', value });
-    if (exec === '') await removeCgroups(world.cgroups, record.id);
+  /** Settled when no op on a container is under way. */
+  const idle = async (): Promise<void> => {
+    while (turns.size > 0) await Promise.all(turns.values());
   };
-  return {
-    pidfdOf: (container, exec = '') => pidfds.get(keyOf(container, exec)),
-    heldOf: (container, exec) => held.get(keyOf(container, exec))?.held,
-    follow(process) {
-      const id = keyOf(process.record.id, process.exec);
-      pidfds.set(id, process.pidfd);
-      held.set(id, process);
-      const child = { pid: process.run.pid, pidfd: process.pidfd, startedNs: BigInt(process.run.bootNs) };
-      const done = whenExited(child, parts.exits).then((entry) => {
-        pidfds.delete(id);
-        return inTurn(process.record.id, () => ended(process, entry.status, entry.bootNs));
-      });
-      done.catch((error) => parts.log(`end of ${id}: ${error instanceof Error ? error.message : String(error)}`));
-    },
-    hold: (of) => void held.set(keyOf(of.record.id, of.exec), of),
-    release(container, execs) {
-      for (const id of execs.map((exec) => keyOf(container, exec))) {
-        const of = held.get(id);
-        held.delete(id);
-        for (const number of of?.run.kept ?? []) parts.unkeep(number);
-        for (const fd of of?.held.fds ?? []) closeSync(fd);
-      }
-    },
-    kept: () =>
-      new Map(
-        [...held.values()].flatMap((of) => of.run.kept.map((number, i) => [number, of.held.fds[i] ?? -1] as const)),
-      ),
-    inTurn,
-    behind(container, rest) {
-      const told = rest.catch((error) => parts.log(`after ${container}: ${String(error)}`));
-      void inTurn(container, () => told);
-    },
-    signal({ container, exec }, signal) {
-      const pidfd = pidfds.get(keyOf(container, exec));
-      if (pidfd === undefined || hasEnded(pidfd)) return false;
-      pidfdSendSignal(pidfd, signal);
-      return true;
-    },
-    idle: async () => {
-      while (turns.size > 0) await Promise.all(turns.values());
-    },
-  };
+  return { inTurn, behind, idle };
 }

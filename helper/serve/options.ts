@@ -1,7 +1,7 @@
-// The helper's command line.
+// The helper's command line, and where an instance keeps its sockets, state, policy and log. Source: ARCHITECTURE, "Paths".
 import { parseArgs } from 'node:util';
-import { type Paths, pathsOf } from './paths.ts';
 
+export type Paths = Readonly<ReturnType<typeof pathsOf>>;
 export type Options = {
   readonly stateDir: string | undefined;
   readonly slot: number | undefined;
@@ -28,4 +28,13 @@ export function readOptions(args: readonly string[]): Options {
 /** The arguments for the helper that the keeper starts. */
 export function keptArguments({ stateDir }: Options): string[] {
   return [...(stateDir === undefined ? [] : ['--state-dir', stateDir]), '--kept'];
+}
+
+/** The paths of the system instance, or of the one beneath `stateDir`. */
+function pathsOf(stateDir: string | undefined) {
+  const at = (part: string, ofSystem: string): string => (stateDir === undefined ? ofSystem : `${stateDir}/${part}`);
+  const lib = at('lib', '/var/lib/berth');
+  const [run, etc, audit] = [at('run', '/run/berth'), at('etc', '/etc/berth'), at('log/audit', '/var/log/berth/audit')];
+  // `slot` remembers that of a --state-dir instance.
+  return { run, etc, audit, users: `${lib}/users`, helper: `${lib}/helper`, slot: `${lib}/slot` };
 }

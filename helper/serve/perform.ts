@@ -115,7 +115,7 @@ async function performStart(performer: Performer, asked: Asked, { container, exe
     if (exec === '') record.run = run;
     else record.execs[exec] = { run };
     world.records.save(record);
-    living.follow({ record, exec, run, pidfd: one.pidfd, held: one.held });
+    living.follow({ record, exec, run, held: one.held }, one.pidfd);
     try {
       giveBack(performer, asked, { container, exec });
     } catch (error) {
@@ -136,11 +136,12 @@ function launched(run: Run, block: number, phases: Phases): Outcome {
 }
 
 /** Sends the stdio of a container or exec, and its pidfd while it runs, on the ticket's lane. */
-function giveBack({ living }: Performer, { ticket }: Asked, { container, exec }: Name): void {
-  const held = living.heldOf(container, exec);
+function giveBack({ world, living }: Performer, { ticket }: Asked, name: Name): void {
+  const { container, exec } = name;
+  const held = living.heldOf(name);
   if (ticket === undefined) return;
   if (held === undefined) throw new Failed('attach', `nothing is kept of the output of ${exec || container}`);
-  const pidfd = living.pidfdOf(container, exec);
+  const pidfd = world.pidfdOf(container, exec);
   const { fds, made } = forLane(held);
   try {
     ticket.answer(pidfd === undefined ? fds : [...fds, pidfd]);

@@ -1,6 +1,6 @@
 // After a start: what is on disk is compared with what lives. Processes that an earlier helper started are followed again, ends that nobody has told yet
 // are recorded, and whatever belongs to no container is removed: groups, half-made launches, descriptors the keeper keeps for nobody.
-import { closeSync, readdirSync, readlinkSync } from 'node:fs';
+import { closeSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import type { Keeper } from '../launch/keeper.ts';
 import { isFrozen, oomKilled, removeCgroups } from '../ops/cgroup.ts';
 import { groupNames } from '../ops/cgroup-host.ts';
@@ -8,13 +8,11 @@ import type { World } from '../ops/order.ts';
 import type { ContainerRecord, Exit, Run } from '../ops/records.ts';
 import { startTime } from '../ops/start.ts';
 import type { Held } from '../ops/stdio.ts';
-import { EBADF } from '../../proto/abi/errno.gen.ts';
-import { SysError } from '../sys/error.ts';
+import { isRefusal, unless } from '../ops/failed.ts';
 import { bootNs, pidfdOpen } from '../sys/processes.ts';
 import { UNSEEN } from '../watch/children.ts';
 import type { Exits } from '../watch/exits.ts';
 import type { Living } from './living.ts';
-import { endStrays } from './strays.ts';
 
 export type Found = { readonly world: World; readonly living: Living; readonly keeper: Keeper; readonly exits: Exits };
 
@@ -65,10 +63,11 @@ type Known = {
 
 /** Takes its stdio back from the keeper and follows it if it lives; gives its end if it has ended. */
 function resume(found: Found, { record, exec, run, exit }: Known): { exit?: Exit } {
-  const held: Held = { tty: run.tty, fds: run.kept.flatMap((number) => fetchKept(found.keeper, number)) };
+  const fetch = (number: number): number[] => unless(['EBADF'], () => [found.keeper.fetch(number)]) ?? [];
+  const held: Held = { tty: run.tty, fds: run.kept.flatMap(fetch) };
   const pidfd = exit === undefined ? openIfSame(run) : undefined;
   if (pidfd !== undefined) {
-    found.living.follow({ record, exec, run, pidfd, held });
+    found.living.follow({ record, exec, run, held }, pidfd);
     return {};
   }
   found.living.hold({ record, exec, run, held });
@@ -76,15 +75,6 @@ function resume(found: Found, { record, exec, run, exit }: Known): { exit?: Exit
   const entry = found.exits.find(run.pid, BigInt(run.bootNs));
   const outOfMemory = exec === '' && oomKilled(found.world.cgroups, record.id);
   return { exit: { status: entry?.status ?? UNSEEN, bootNs: String(entry?.bootNs ?? bootNs()), outOfMemory } };
-}
-
-function fetchKept(keeper: Keeper, number: number): number[] {
-  try {
-    return [keeper.fetch(number)];
-  } catch (error) {
-    if (error instanceof SysError && error.errno === EBADF) return [];
-    throw error;
-  }
 }
 
 /** A pidfd of the process, if the pid is still its own. */
@@ -108,5 +98,25 @@ function releaseUnknown({ world, keeper }: Found): void {
     const link = readlinkSync(`/proc/${keeper.pid}/fd/${number}`);
     const stdio = link.startsWith('pipe:') || link.startsWith('/dev/p');
     if (stdio && !known.has(number)) keeper.release(number);
+  }
+}
+
+/**
+ * Ends the keeper's children that nobody has written down: half-made launches and execs, workers, a porter. Nobody was told that they run, and whoever
+ * asked for them asks again. What a container in the host's pid namespace left behind is not one of them.
+ */
+function endStrays(keeper: number, known: ReadonlySet<number>): void {
+  const own = readlinkSync('/proc/self/ns/pid');
+  for (const thread of readdirSync(`/proc/${keeper}/task`)) {
+    const children = readFileSync(`/proc/${keeper}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean);
+    for (const pid of children.map(Number)) {
+      if (pid === process.pid || known.has(pid)) continue;
+      try {
+        const half = readlinkSync(`/proc/${pid}/exe`).startsWith('/memfd:berth-');
+        if (half || readlinkSync(`/proc/${pid}/ns/pid`) !== own) process.kill(pid, 'SIGKILL');
+      } catch (error) {
+        if (!isRefusal(error, 'ENOENT', 'ESRCH')) throw error; // it has ended
+      }
+    }
   }
 }

@@ -6,12 +6,11 @@ import type { Gate, Verdict } from '../gate/verdict.ts';
 import { asFailed, Failed } from '../ops/failed.ts';
 import { SysError } from '../sys/error.ts';
 import type { Peer } from '../sys/sockets.ts';
-import type { Hub } from '../watch/hub.ts';
 import { CallEnds, type Listener, type Service, type Ticket } from './calls.ts';
+import { type Hub, snapshots } from './events.ts';
 import { StateForbids, type Taken } from './look.ts';
 import { type Outcome, type Performer, perform } from './perform.ts';
 import { outsideIds } from './rootless.ts';
-import { snapshots } from './snapshots.ts';
 
 export type ServiceParts = {
   readonly gate: Gate;

@@ -6,7 +6,7 @@ import { LOCK_EX, LOCK_NB } from '../../proto/abi/file.gen.ts';
 import { makeDirectory, readText, writeDurably } from '../ops/files.ts';
 import { SysError } from '../sys/error.ts';
 import { flock } from '../sys/files.ts';
-import type { Paths } from './paths.ts';
+import type { Paths } from './options.ts';
 
 const SLOTS = '/run/berth.slots';
 const SLOT_MAX = 23;

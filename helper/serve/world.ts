@@ -16,17 +16,17 @@ import { openRecords } from '../ops/records.ts';
 import { openStore } from '../ops/store.ts';
 import { newWorker } from '../ops/worker.ts';
 import type { Living } from './living.ts';
-import type { Paths } from './paths.ts';
+import type { Paths } from './options.ts';
 import { outsideIds } from './rootless.ts';
 
 /** No principal can have this name: the uids of layer workers. */
 const WORKER = '(worker)';
 const STOP_MS = 10_000;
 
-export type Opening = { readonly paths: Paths; readonly slot: number; readonly living: Living };
+type Opening = Pick<World, 'pidfdOf'> & { readonly paths: Paths; readonly slot: number };
 
 /** Opens everything the ops work on. */
-export async function openWorld({ paths, slot, living }: Opening): Promise<World> {
+export async function openWorld({ paths, slot, pidfdOf }: Opening): Promise<World> {
   const rootless = outsideIds() !== undefined;
   const machine: Machine = {
     arch: ARCH,
@@ -43,7 +43,7 @@ export async function openWorld({ paths, slot, living }: Opening): Promise<World
   layers.seal(true);
   const images = await openImages({ root: paths.helper, machine, layers, worker, workerId });
   const cgroups = rootless ? NO_CGROUPS : openCgroups(slot === 0 ? 'berth' : `berth-${slot}`);
-  return { machine, cgroups, blocks, records, layers, images, worker, pidfdOf: living.pidfdOf };
+  return { machine, cgroups, blocks, records, layers, images, worker, pidfdOf };
 }
 
 /** A program of ours that is started in a sandbox: it lies beside the bundle, or in the sources. */
