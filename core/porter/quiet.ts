@@ -1,7 +1,7 @@
 // Which descriptors wait for nobody. Only they are passed on to the helper: whatever it does with them, no user's program is asked.
 import { readSync } from 'node:fs';
 import { S_IFDIR, S_IFIFO, S_IFREG } from '../../proto/abi/stat.gen.ts';
-import { factsOf } from '../sys/fd.ts';
+import { isPlace, kindOf } from '../sys/fd.ts';
 
 /** Tells whether a descriptor can be closed, used and left to a child without waiting for anybody. */
 export type IsQuiet = (fd: number) => boolean;
@@ -13,8 +13,9 @@ export type IsQuiet = (fd: number) => boolean;
 export function quietOn(mounts: number): IsQuiet {
   return (fd) => {
     try {
-      const { type, mount, place } = factsOf(fd);
-      if (place || type === S_IFIFO) return true;
+      if (isPlace(fd)) return true;
+      const { type, mount } = kindOf(fd);
+      if (type === S_IFIFO) return true;
       return (type === S_IFREG || type === S_IFDIR) && isTrusted(mountType(textOf(mounts), mount));
     } catch {
       return false; // a file system that does not even tell us this

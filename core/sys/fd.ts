@@ -32,13 +32,17 @@ export function duplicate(fd: number): number {
   return checked('fcntl', `F_DUPFD_CLOEXEC ${fd}`, raw.fcntl(fd, F_DUPFD_CLOEXEC, 3));
 }
 
-/** What it is, without asking the file system it lies on, which may be somebody's program: its type (S_IF*), its mount's number, whether it is O_PATH. */
-export function factsOf(fd: number): { readonly type: number; readonly mount: bigint; readonly place: boolean } {
+/** Whether it only names a place (O_PATH). */
+export function isPlace(fd: number): boolean {
+  return (checked('fcntl', `F_GETFL ${fd}`, raw.fcntl(fd, F_GETFL, 0)) & O_PATH) !== 0;
+}
+
+/** Its type (S_IF*) and its mount's number, without asking the file system it lies on, which may be somebody's program. */
+export function kindOf(fd: number): { readonly type: number; readonly mount: bigint } {
   const facts = Buffer.alloc(STATX_BYTES);
   const flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
   checked('statx', `descriptor ${fd}`, raw.statx(fd, '', flags, STATX_TYPE | STATX_MNT_ID, facts));
-  const place = (checked('fcntl', `F_GETFL ${fd}`, raw.fcntl(fd, F_GETFL, 0)) & O_PATH) !== 0;
-  return { type: facts.readUInt16LE(STX_MODE_AT) & S_IFMT, mount: facts.readBigUInt64LE(STX_MNT_ID_AT), place };
+  return { type: facts.readUInt16LE(STX_MODE_AT) & S_IFMT, mount: facts.readBigUInt64LE(STX_MNT_ID_AT) };
 }
 
 /** Names a file or directory without opening it for reading: O_PATH, symlinks followed, magic links (/proc/PID/fd/N) not. */

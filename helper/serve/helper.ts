@@ -45,6 +45,9 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
   const hello = newHello({ world, instance, slot, keeperPid: keeper.pid });
   const performer = { world, living, keep: keepOrWait(keeper) };
   const homes = [paths.run, paths.users];
+  const tell = (porter?: number): void =>
+    writeReady(paths, { helper: process.pid, keeper: keeper.pid, porter, version: VERSION, slot });
+  tell();
   const listening = {
     service: await listeningSocket(join(paths.run, 'helper.sock')),
     lane: await listeningSocket(join(paths.run, 'lane.sock')),
@@ -53,7 +56,7 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
     start: porterOf(world, listening),
     mayBegin: reconciled,
     service: newService({ gate, performer, hub, taken, hello, homes, log }),
-    started: (porter) => writeReady(paths, { helper: process.pid, keeper: keeper.pid, porter, version: VERSION, slot }),
+    started: tell,
     log,
   });
   const closeAll = (): void => {

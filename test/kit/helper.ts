@@ -80,7 +80,7 @@ export async function startHelper(
   const ready = (): Pids & { slot: number } => JSON.parse(readFileSync(join(directory, 'run/helper.json'), 'utf8'));
   const another = async (than: number): Promise<void> => {
     for (let waitedMs = 0; waitedMs < READY_MS; waitedMs += 20) {
-      if (existsSync(join(directory, 'run/helper.json')) && ready().helper !== than && isAlive(ready().helper)) return;
+      if (existsSync(join(directory, 'run/helper.json')) && isServing(ready(), than)) return;
       if (child.exitCode !== null && than === 0) break;
       await sleep(20);
     }
@@ -116,6 +116,11 @@ export async function startHelper(
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** Whether another helper than this one serves: it tells its porter last. */
+function isServing({ helper, porter }: Partial<Pids>, than: number): boolean {
+  return helper !== undefined && helper !== than && porter !== undefined && isAlive(helper);
 }
 
 function newDirectory(): string {
