@@ -14,12 +14,7 @@ const VERSIONS = [
 ] as const;
 const UID_COUNT_MAX = 1n << 20n;
 
-export type HelloParts = {
-  readonly world: World;
-  readonly instance: Buffer;
-  readonly slot: number;
-  readonly keeperPid: number;
-};
+type HelloParts = Pick<HelloReply, 'instance' | 'slot' | 'keeperPid'> & { readonly world: World };
 
 /** The part of Hello that is the same for everybody. */
 export function newHello({ world, instance, slot, keeperPid }: HelloParts): () => Omit<HelloReply, 'uid' | 'profiles'> {

@@ -3,14 +3,13 @@
 // of an earlier helper are the keeper's children, who does the same, and are looked up there.
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ECHILD, ESRCH } from '../../proto/abi/errno.gen.ts';
 import { WNOWAIT } from '../../proto/abi/wait.gen.ts';
 import { watchPidfd } from '../sys/descriptors.ts';
 import { SysError } from '../sys/error.ts';
 import { bootNs, exitOfOther, pidfdSendSignal, waitPidfd } from '../sys/processes.ts';
 import type { ExitEntry, Exits } from './exits.ts';
 
-export type Child = { readonly pid: number; readonly pidfd: number; readonly startedNs: bigint };
+type Child = { readonly pid: number; readonly pidfd: number; readonly startedNs: bigint };
 
 /** How the process ended, once it has; it is reaped and its pidfd closed by then. */
 export async function whenExited(child: Child, exits: Exits): Promise<ExitEntry> {
@@ -29,12 +28,13 @@ export async function whenExited(child: Child, exits: Exits): Promise<ExitEntry>
 export const UNSEEN = 255 << 8;
 
 function seen(child: Child, exits: Exits): ExitEntry | undefined {
-  const status = statusOf(child.pidfd);
-  if (status === 'not ours') return seenByOthers(child, exits);
+  const { pid, pidfd } = child;
+  if (failsWith('ECHILD', () => waitPidfd(pidfd, WNOWAIT))) return seenByOthers(child, exits);
+  const status = waitPidfd(pidfd, WNOWAIT);
   if (status === undefined) return undefined;
-  const entry = { pid: child.pid, status, bootNs: bootNs() };
+  const entry = { pid, status, bootNs: bootNs() };
   exits.append(entry);
-  waitPidfd(child.pidfd);
+  waitPidfd(pidfd);
   return entry;
 }
 
@@ -48,20 +48,15 @@ function seenByOthers({ pid, pidfd, startedNs }: Child, exits: Exits): ExitEntry
 
 /** Whether the process is no more, not even as somebody's zombie. */
 export function hasEnded(pidfd: number): boolean {
-  try {
-    pidfdSendSignal(pidfd, 0);
-    return false;
-  } catch (error) {
-    if (error instanceof SysError && error.errno === ESRCH) return true;
-    throw error;
-  }
+  return failsWith('ESRCH', () => pidfdSendSignal(pidfd, 0));
 }
 
-function statusOf(pidfd: number): number | undefined | 'not ours' {
+function failsWith(code: string, call: () => unknown): boolean {
   try {
-    return waitPidfd(pidfd, WNOWAIT);
+    call();
+    return false;
   } catch (error) {
-    if (error instanceof SysError && error.errno === ECHILD) return 'not ours';
+    if (error instanceof SysError && error.code === code) return true;
     throw error;
   }
 }
