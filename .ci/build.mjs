@@ -1,5 +1,5 @@
 // Makes dist/: one minified CommonJS bundle per program, the Node that runs them, koffi's native module. Skips what is up to date.
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
@@ -14,8 +14,10 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { tarWasmDefine } from './build-asm.mjs';
 import { enter, fail, node, root, writable } from './ensure.mjs';
 
@@ -42,6 +44,7 @@ function fingerprint() {
     ...['core', 'helper', 'proto', 'asm'].flatMap(sources),
     join(root, 'package-lock.json'),
     fileURLToPath(import.meta.url),
+    join(root, '.ci/warm.cjs'),
     join(root, 'package.json'),
   ];
   for (const file of files) hash.update(file.slice(root.length)).update('\0').update(readFileSync(file));
@@ -73,6 +76,7 @@ async function bundle(out) {
   const version = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
   for (const [name, entry] of Object.entries(entries)) {
     if (!existsSync(join(root, entry))) continue;
+    const [before, after] = name === 'cli' ? WRAPPER : ['', ''];
     await build({
       entryPoints: [join(root, entry)],
       outfile: join(out, `${name}.cjs`),
@@ -91,11 +95,46 @@ async function bundle(out) {
         'import.meta.url': '__berthUrl',
         'process.env.BERTH_BUILD_VERSION': JSON.stringify(version),
       },
-      banner: { js: 'const __berthUrl="file://"+encodeURI(__filename).replace(/[?#]/g,encodeURIComponent);' },
+      banner: { js: `${before}const __berthUrl="file://"+encodeURI(__filename).replace(/[?#]/g,encodeURIComponent);` },
+      footer: { js: after },
       logLevel: 'error',
       metafile: true,
     }).then((result) => writeFileSync(join(out, `${name}.meta.json`), JSON.stringify(result.metafile)));
   }
+}
+
+// The command line is one expression, so that a vm.Script can be made of the file as it is.
+const WRAPPER = ['(function(require,module,__filename,__dirname){', '})'];
+
+/** `berth`: cli.cjs with what V8 compiled of it beforehand. A Node that does not take that compiles again. Half the start beside Node's own. */
+const launcher = (interpreter) => `#!${interpreter} --
+const { existsSync, readFileSync } = require('node:fs');
+const { Script } = require('node:vm');
+const [file, cache] = [__dirname + '/cli.cjs', __dirname + '/cli.cache'];
+const cachedData = existsSync(cache) ? readFileSync(cache) : undefined;
+new Script(readFileSync(file, 'latin1'), { filename: file, cachedData }).runInThisContext()(require, module, file, __dirname);
+`;
+
+/** Runs the most usual commands against an engine that only answers, so that what they need is compiled. */
+async function warmUp(dir) {
+  const text = readFileSync(join(dir, 'cli.cjs'), 'latin1');
+  if (/[\u0080-\uffff]/.test(text)) fail('cli.cjs: must be ASCII: berth reads it so');
+  const socket = join(dir, 'warm.sock');
+  const server = createServer((request, response) => {
+    const isStart = request.url.endsWith('/start') && !request.url.startsWith('/exec');
+    response.writeHead(isStart ? 204 : 200, { 'content-type': 'application/json' });
+    response.end(
+      request.url.startsWith('/containers/json') ? '[]' : '{"Id":"0","Warnings":[],"StatusCode":0,"ExitCode":0}',
+    );
+  });
+  server.on('upgrade', (_, stream) =>
+    stream.end('HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n'),
+  );
+  await new Promise((resolve) => server.listen(socket, resolve));
+  const program = [join(root, '.ci/warm.cjs'), join(dir, 'cli.cjs'), join(dir, 'cli.cache'), '-H', `unix://${socket}`];
+  for (const words of [['run', '--rm', 'x', 'true'], ['exec', 'x', 'true'], ['ps']])
+    await promisify(execFile)(node, [...program, ...words], { timeout: 20_000 });
+  server.close();
 }
 
 function linkOrCopy(from, to) {
@@ -122,10 +161,8 @@ export async function buildAll() {
   linkOrCopy(node, join(fresh, 'node'));
   copyFileSync(koffiNative(), join(fresh, 'koffi.node'));
   writeFileSync(join(fresh, 'package.json'), '{"type":"commonjs"}\n');
-  writeFileSync(
-    join(fresh, 'berth'),
-    `#!${join(dist, 'node')} --\nrequire('node:module').enableCompileCache(__dirname + '/cache');\nrequire('./cli.cjs');\n`,
-  );
+  writeFileSync(join(fresh, 'berth'), launcher(join(dist, 'node')));
+  await warmUp(fresh);
   for (const name of readdirSync(fresh))
     if (statSync(join(fresh, name)).isFile())
       chmodSync(join(fresh, name), name === 'berth' || name === 'node' ? 0o755 : 0o644);
@@ -134,7 +171,6 @@ export async function buildAll() {
   if (existsSync(dist)) renameSync(dist, old);
   renameSync(fresh, dist);
   rmSync(old, { recursive: true, force: true });
-  if (existsSync(join(dist, 'cli.cjs'))) execFileSync(join(dist, 'berth'), ['--version'], { stdio: 'ignore' }); // fills the compile cache
   return dist;
 }
 
