@@ -71,6 +71,13 @@ export function findCommand(words: readonly string[]): Found | undefined {
   return undefined;
 }
 
+/** Docker's commands that a user may miss, alone or in a group. */
+const LATER = new Set(
+  'build builder buildx commit compose context cp df diff export history import login logout manifest network plugin port prune push save search stats swarm tag top volume'.split(
+    ' ',
+  ),
+);
+
 function unknownCommand(words: readonly string[], session: Streams): Told {
   const [first = '', second] = words;
   const isGroup = COMMANDS.some((one) => one.names.some((name) => name.length > 1 && name[0] === first));
@@ -79,6 +86,8 @@ function unknownCommand(words: readonly string[], session: Streams): Told {
   }
   const name = isGroup ? `berth ${first} ${second}` : `berth ${first}`;
   const group = isGroup ? ` ${first}` : '';
+  if (LATER.has(isGroup ? `${second}` : first))
+    return { text: `${name} is not there yet: docker has it, this release of Berth has not\n`, code: 1 };
   return { text: `berth: unknown command: ${name}\n\nRun 'berth${group} --help' for more information\n`, code: 1 };
 }
 

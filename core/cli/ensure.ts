@@ -16,11 +16,14 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { canConnect } from '../client/wire.ts';
+import { endKeeper, helpersOf } from './end.ts';
 import { CliError } from './error.ts';
 import { type InstancePaths, isComingBack, isOwn, pathsOf, readReady } from './ready.ts';
 import type { Place, Session } from './session.ts';
 
 const HELPER_WAIT_MS = 20_000;
+/** A keeper whose helper cannot start starts the next one: after so many it is no use to wait. */
+const HELPERS_MAX = 3;
 const ENGINE_WAIT_MS = 20_000;
 /** A helper that was killed is back within a second. */
 const KEEPER_WAIT_MS = 5000;
@@ -167,12 +170,22 @@ async function startProgram(session: Session, program: Program): Promise<void> {
     ended ??= signal === null ? `it ended with code ${code}` : `it was ended by ${signal}`;
   });
   const deadline = Date.now() + program.waitMs;
+  const helpers = new Set<number>();
   try {
     while (!(await program.isUp())) {
       // Two commands at once start two: the one that comes second ends so, and the first answers both.
       if (ended !== undefined && !second) throw new CliError(startFailure(program, ended));
-      if (Date.now() > deadline)
-        throw new CliError(startFailure(program, ended ?? `it did not answer within ${program.waitMs / 1000} s`));
+      for (const pid of child.pid === undefined ? [] : helpersOf(child.pid)) helpers.add(pid);
+      const hopeless = helpers.size > HELPERS_MAX;
+      if (hopeless || Date.now() > deadline) {
+        const why = startFailure(
+          program,
+          ended ?? (hopeless ? 'it ends again and again' : `it did not answer within ${program.waitMs / 1000} s`),
+        );
+        // A keeper starts its helper again and again: of one that never answered nobody else knows.
+        if (program.name === 'helper' && ended === undefined && child.pid !== undefined) await endKeeper(child.pid);
+        throw new CliError(why);
+      }
       await sleep(POLL_MS);
     }
   } finally {
@@ -188,6 +201,9 @@ function startFailure(program: Program, why: string): string {
 /** The last line of a log, or why there is none. */
 function lastWords(log: string): string {
   if (statfsSync(log).bavail === 0) return `no space left on device (${log})`;
-  const line = readFileSync(log, 'utf8').trimEnd().split('\n').at(-1);
+  const lines = readFileSync(log, 'utf8').trimEnd().split('\n');
+  // A sentence may have lines of its own: it begins where a program names itself.
+  const from = lines.findLastIndex((line) => line.startsWith('berth '));
+  const line = lines.slice(from).join(' ').slice(0, 1000);
   return `${line || 'it said nothing'} (log: ${log})`;
 }

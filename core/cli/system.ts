@@ -1,16 +1,13 @@
 // `berth system up`, `down`, `status`, `env`: Berth's own processes.
-import { readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type EngineStatus, makeClient } from '../client/client.ts';
 import { NoServer } from '../client/error.ts';
 import { canConnect } from '../client/wire.ts';
 import { type Given, isOn } from './command.ts';
+import { endKeeper, endProcess } from './end.ts';
 import { comesBack, ensureRunning } from './ensure.ts';
 import { CliError } from './error.ts';
 import { type InstancePaths, isAlive, pathsOf, readReady } from './ready.ts';
 import type { Place, Session } from './session.ts';
-
-const STOP_WAIT_MS = 15_000;
 
 /** Starts what does not run; prints where the engine listens. */
 export async function systemUp(session: Session): Promise<number> {
@@ -130,50 +127,11 @@ async function endHelper(paths: InstancePaths): Promise<void> {
   const answers = (await canConnect(paths.helper)) || (await comesBack(paths)) === 'up';
   const { helper, keeper } = readReady(paths.ready) ?? {};
   if (answers && helper !== undefined) await endProcess('helper', helper);
-  if (keeper === undefined || !isAlive(keeper)) return;
-  const started = childrenOf(keeper);
-  await endProcess('keeper', keeper);
-  for (const pid of started) await endProcess('helper', pid);
-}
-
-/** The helpers that a keeper has started; its other children are containers. */
-function childrenOf(keeper: number): number[] {
-  const children = readText(`/proc/${keeper}/task/${keeper}/children`).trim().split(' ').map(Number);
-  return children.filter((pid) => pid > 0 && readText(`/proc/${pid}/cmdline`).split('\0').includes('--kept'));
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return ''; // the process is gone
-  }
+  if (keeper !== undefined) await endKeeper(keeper);
 }
 
 async function stopContainers(place: Place): Promise<void> {
   const client = makeClient(place.socket);
   const running = await client.listContainers({});
   await Promise.allSettled(running.map((one) => client.stopContainer(one.Id, {})));
-}
-
-/** TERM, and when that does not do, a sentence: a helper in the middle of something is never killed from here. */
-async function endProcess(name: string, pid: number): Promise<void> {
-  if (!isAlive(pid)) return;
-  try {
-    process.kill(pid, 'SIGTERM');
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ESRCH') return;
-    throw new CliError(
-      `system down: cannot end the ${name} (pid ${pid}): ${code === 'EPERM' ? 'it is not yours; run this as root' : code}`,
-    );
-  }
-  const deadline = Date.now() + STOP_WAIT_MS;
-  while (isAlive(pid)) {
-    if (Date.now() > deadline)
-      throw new CliError(
-        `system down: the ${name} (pid ${pid}) did not end within ${STOP_WAIT_MS / 1000} s after SIGTERM`,
-      );
-    await sleep(10);
-  }
 }

@@ -78,7 +78,7 @@ export type Planned = {
   readonly fds: readonly number[];
 };
 
-/** The plan of a container that is not there yet, as a start would make it but for the program, which is looked for then. Sources of binds were opened, and made where `-v` asks for it. */
+/** The plan of a container that is not there yet, as a start would make it but for the program, which is looked for then; directories of `-v` that are missing are made then, too. */
 export async function planNew(context: Context, body: ContainerCreateBody, platform?: string): Promise<Planned> {
   checkEngineFields(body);
   const image = await imageOf(context, body, platform);
@@ -87,7 +87,7 @@ export async function planNew(context: Context, body: ContainerCreateBody, platf
   const rootFds = image === undefined ? [openRoot(body.Rootfs ?? '')] : [];
   const fds = [...rootFds];
   try {
-    const binds = openBinds(wantedBinds({ body }), rootFds.length);
+    const binds = openBinds(wantedBinds({ body }), rootFds.length, false);
     fds.push(...binds.fds);
     const facts = await readFacts(context, { id, body, image: image?.facts, binds: binds.facts, fresh: false });
     const running = {

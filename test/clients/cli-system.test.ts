@@ -1,5 +1,5 @@
 // `berth system`: up, status, env, down, several commands at once on an instance that does not run yet, and down when parts of it are gone.
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawn, spawnSync } from 'node:child_process';
@@ -116,6 +116,20 @@ suite('berth system', [root], () => {
     });
     expect(left()).toBe('');
   });
+
+  test('a helper that cannot start is told soon, and nothing goes on trying', async () => {
+    mkdirSync(join(dir, 'lib/helper'), { recursive: true });
+    writeFileSync(join(dir, 'lib/helper/blocks'), 'spoiled');
+    const from = Date.now();
+    expect(berth('system', 'up')).toMatchObject({
+      code: 1,
+      out: '',
+      err: expect.stringMatching(/^the helper could not be started: it ends again and again: berth helper: .*\n$/),
+    });
+    expect(Date.now() - from).toBeLessThan(15_000);
+    await sleep(1000);
+    expect(left()).toBe('');
+  }, 60_000);
 
   test('a directory too deep for sockets is told in one line', () => {
     const deep = join(dir, 'd'.repeat(90));

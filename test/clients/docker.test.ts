@@ -264,6 +264,20 @@ suite('clients', [root, busybox, tool('docker', 'docker.io')], () => {
     expect(differing).toEqual([]);
   });
 
+  test('explain and a run that is refused make no directory', () => {
+    const missing = join(berth.shared, 'missing');
+    expect(berth.berth(['explain', 'run', '-v', `${missing}:/x`, 'bb:1', 'true']).out).toContain(`-v ${missing}:/x`);
+    const asked = berth.berth(['explain', '--dry-run', 'run', '-v', `${missing}/sub:/x`, 'bb:1', 'true']);
+    expect(asked.code).toBe(0);
+    expect(asked.out).toContain(
+      `WARNING: ${missing}/sub is not there, a run would make it: what is decided about it here is about ${berth.shared}\n`,
+    );
+    expect(berth.berth(['run', '-v', `${missing}:/x`, '-m', '1', 'bb:1', 'true']).code).toBe(125);
+    expect(existsSync(missing)).toBe(false);
+    expect(berth.berth(['run', '--rm', '-v', `${missing}:/x`, 'bb:1', 'touch', '/x/y']).code).toBe(0);
+    expect(existsSync(join(missing, 'y'))).toBe(true);
+  });
+
   test('nothing is left behind', () => {
     expect(berth.berth(['ps', '-aq']).out).toBe('');
     expect(berth.berth(['images', '-q']).out.trim().split('\n')).toHaveLength(1);
