@@ -42,7 +42,7 @@ const STEPS: readonly Step[] = [
   step('inspect -f {{.HostConfig.PidsLimit}}_{{.HostConfig.MemorySwappiness}} a1'),
   step('inspect -f x _'),
   step('inspect --type foo a1'),
-  step('ps -aq --format {{.Names}} --filter name=a1'),
+  step('ps -aq --format {{.Names}} --filter name=a1', { newer: '-q wins since 23' }),
   step('ps -l -n 1 --format {{.Names}}'),
   step('ps -a --filter name=a1 --filter is-task=false --format {{.Names}}'),
   step('ps --filter exited=x', { differs: WORDS }),
