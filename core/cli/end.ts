@@ -20,7 +20,8 @@ export function helpersOf(keeper: number): number[] {
   return children.filter((pid) => pid > 0 && readText(`/proc/${pid}/cmdline`).split('\0').includes('--kept'));
 }
 
-function readText(path: string): string {
+/** A file of /proc; empty when the process is gone. */
+export function readText(path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch {

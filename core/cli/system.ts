@@ -3,7 +3,7 @@ import { type EngineStatus, makeClient } from '../client/client.ts';
 import { NoServer } from '../client/error.ts';
 import { canConnect } from '../client/wire.ts';
 import { type Given, isOn } from './command.ts';
-import { endKeeper, endProcess } from './end.ts';
+import { endKeeper, endProcess, readText } from './end.ts';
 import { comesBack, ensureRunning } from './ensure.ts';
 import { CliError } from './error.ts';
 import { type InstancePaths, isAlive, pathsOf, readReady } from './ready.ts';
