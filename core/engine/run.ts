@@ -187,10 +187,14 @@ function wrapped(container: Container, error: unknown): unknown {
 /** A program that could not be executed, in the words that Docker's client looks for; the planner says so itself where it looked. */
 export function spoken(error: BerthError, program: string): BerthError {
   if (error.message.startsWith('exec') && !error.message.startsWith('execute')) return error;
-  const more = error.hint === undefined ? { cause: error } : { cause: error, hint: error.hint };
+  const hint = error.hint ?? (error.code === 'program_not_found' && program.includes('/') ? INTERPRETER : undefined);
+  const more = hint === undefined ? { cause: error } : { cause: error, hint };
   const why = reasonOf(error, program);
   return why === undefined ? error : new BerthError(error.code, `exec: "${program}": ${why}`, more);
 }
+
+/** The kernel has one error for both. */
+const INTERPRETER = 'if it is there, the interpreter of its #! line or its loader is not';
 
 function reasonOf(error: BerthError, program: string): string | undefined {
   if (error.code === 'not_executable')

@@ -68,6 +68,8 @@ const NO_OWNERS =
 /** What an error number means of a mount alone. */
 function mountHint(step: string, errno: string): string | undefined {
   if (!step.startsWith('bind ') && !step.startsWith('mount ')) return undefined;
+  if (errno === 'EACCES' && step.endsWith(': make the mount point'))
+    return `it would be made in a directory of the host that is not this user's: make it there, or give the directory to uid ${process.getuid?.()}`;
   if (errno === 'ENOTDIR' || errno === 'EISDIR') return KINDS_DIFFER;
   return errno === 'EINVAL' && step.endsWith(': map the owners') ? NO_OWNERS : undefined;
 }
