@@ -11,8 +11,8 @@ const CLOSING_MAX = 16;
 export type Closings = {
   /** Closes what may wait for its sender, of this uid. */
   readonly closeStranger: (uid: number, fd: number) => void;
-  /** Closes what waits for nobody (quiet.ts). */
-  readonly closeQuiet: (fds: readonly number[]) => void;
+  /** Closes what waits for nobody (quiet.ts); settled when that is done. */
+  readonly closeQuiet: (fds: readonly number[]) => Promise<unknown>;
   readonly areMany: (uid: number) => boolean;
   /** Descriptors given here that are still open. */
   readonly open: () => number;
@@ -44,10 +44,8 @@ export function openClosings(): Closings {
       next();
     },
     closeQuiet(fds) {
-      for (const fd of fds) {
-        open++;
-        close(fd, () => void open--);
-      }
+      open += fds.length;
+      return Promise.all(fds.map((fd) => new Promise((resolve) => close(fd, resolve)).then(() => open--)));
     },
     areMany: (uid) => counts.of(uid) >= CLOSING_MAX,
     open: () => open,

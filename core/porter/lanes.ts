@@ -25,8 +25,8 @@ type Lane = {
 export type Ticket = Message & {
   /** Sends them back; false where the owner does not read his lane, or has closed it. */
   readonly answer: (fds: readonly number[]) => boolean;
-  /** To be called once, when the request is done. */
-  readonly close: () => void;
+  /** To be called once, when the request is done; settled when what came is closed. */
+  readonly close: () => Promise<unknown>;
 };
 
 export type Lanes = {
@@ -51,7 +51,7 @@ export function newLanes(parts: LaneParts): Lanes {
     if (others.length > 0) lanes.set(uid, others);
     else lanes.delete(uid);
     lane.open = false;
-    for (const { fds } of lane.waiting.values()) letGo(state, fds);
+    for (const { fds } of lane.waiting.values()) void letGo(state, fds);
     lane.waiting.clear();
     if (lane.socket.destroyed) return; // its number may be somebody else's by now
     // Not the last one of the lane: with that go the messages nobody took.
@@ -95,9 +95,9 @@ export function newLanes(parts: LaneParts): Lanes {
 /** `held`: descriptors of all lanes that are not being closed yet. */
 type State = LaneParts & { held: number };
 
-function letGo(state: State, fds: readonly number[]): void {
+function letGo(state: State, fds: readonly number[]): Promise<unknown> {
   state.held -= fds.length;
-  state.closings.closeQuiet(fds);
+  return state.closings.closeQuiet(fds);
 }
 
 /** Takes every message that waits; false when the lane is to be cut off. */
@@ -127,7 +127,7 @@ function keep({ uid, waiting }: Lane, state: State, { bytes, fds }: Received): b
   const broken = bytes.length !== TICKET_BYTES || waiting.has(key) || tooMany;
   const strange = strangers.length > 0;
   state.held += quiet.length;
-  if (broken || strange) letGo(state, quiet);
+  if (broken || strange) void letGo(state, quiet);
   if (!broken) waiting.set(key, { fds: strange ? [] : quiet, strange });
   return !broken;
 }

@@ -103,8 +103,7 @@ function handlers(root: Root, lanes: Lanes) {
       const ticket = id && lanes.take(uid, id);
       const answer: Answer = (error, bytes) => {
         pending.remove(uid);
-        ticket?.close();
-        respond(error, bytes);
+        void Promise.resolve(ticket?.close()).then(() => respond(error, bytes));
       };
       const flag = ticket === undefined ? TICKET.none : ticket.strange ? TICKET.strange : TICKET.whole;
       const body = id && ticket ? Buffer.concat([id, call.request]) : call.request;

@@ -30,7 +30,9 @@ export class CallEnds extends Error {
     this.status = status;
   }
 }
-export type Send = (frame: Parameters<typeof wire.encodeFrame>[0]) => void;
+type Answer = Parameters<typeof wire.encodeFrame>[0];
+type Answered = Promise<Answer | undefined>;
+export type Send = (frame: Answer) => void;
 type Parts = {
   readonly side: Side;
   readonly send: Send;
@@ -49,22 +51,17 @@ export function newCalls({ side, send, service, ready, log }: Parts) {
   const finish: Send = (frame) => {
     if (calls.delete(frame.id)) send(frame);
   };
-  const call = (frame: wire.Frame, work: (peer: Peer, fds: readonly number[]) => Promise<void> | void): void => {
+  /** By the time the call is answered its descriptors are closed. A call without an answer goes on. */
+  const call = (frame: wire.Frame, work: (peer: Peer, fds: readonly number[]) => Answered): void => {
     const { id, of } = frame;
     const peer = peers.get(of);
     if (peer === undefined || calls.has(id) || calls.size >= wire.CALLS_MAX) throw new Error(`call ${id} of ${of}`);
     const fds = side.receive(frame);
     calls.set(id, () => undefined);
     const done = async (): Promise<void> => {
-      try {
-        await work(peer, fds);
-      } catch (error) {
-        if (!(error instanceof CallEnds)) log(`a bug: ${error instanceof Error ? error.stack : String(error)}`);
-        const { status, message } = error instanceof CallEnds ? error : BUG;
-        finish({ kind: KIND.end, id, of: status, body: Buffer.from(message) });
-      } finally {
-        for (const fd of fds) closeSync(fd);
-      }
+      const answer = await work(peer, fds).catch((error: unknown) => endOf(id, error, log));
+      for (const fd of fds) closeSync(fd);
+      if (answer !== undefined) finish(answer);
     };
     void done();
   };
@@ -84,26 +81,15 @@ export function newCalls({ side, send, service, ready, log }: Parts) {
     [KIND.ready]: ready,
     [KIND.closed]: ({ id }) => void peers.delete(id),
     [KIND.hello]: (frame) =>
-      call(frame, (peer) => finish({ kind: KIND.reply, id: frame.id, body: service.hello(peer) })),
-    [KIND.do]: (frame) =>
-      call(frame, async (peer, fds) => {
-        const { id, flag, body } = frame;
-        const given = { flag: 0, descriptors: 0 };
-        const answer: Ticket['answer'] = (back) => {
-          given.flag = wire.GIVEN;
-          given.descriptors += side.send(id, back);
-        };
-        const split = flag === wire.TICKET.none ? 0 : wire.TICKET_BYTES;
-        const ticket = { id: body.subarray(0, split), fds, strange: flag === wire.TICKET.strange, answer };
-        const bytes = await service.do(body.subarray(split), peer, split === 0 ? undefined : ticket);
-        finish({ kind: KIND.reply, id, ...given, body: bytes });
-      }),
+      call(frame, async (peer) => ({ kind: KIND.reply, id: frame.id, body: service.hello(peer) })),
+    [KIND.do]: (frame) => call(frame, (peer, fds) => performed({ side, service }, frame, { peer, fds })),
     [KIND.watch]: (frame) =>
-      call(frame, (peer) => {
+      call(frame, async (peer) => {
         const { id } = frame;
         const event = (body: Uint8Array): void => send({ kind: KIND.event, id, body });
         const end = (): void => finish({ kind: KIND.end, id });
         calls.set(id, service.watch(frame.body, peer, { event, end }));
+        return undefined;
       }),
     [KIND.cancel]({ id }) {
       calls.get(id)?.();
@@ -121,6 +107,30 @@ export function newCalls({ side, send, service, ready, log }: Parts) {
       calls.clear();
     },
   };
+}
+
+/** The answer to a `do`. */
+async function performed(
+  { side, service }: Pick<Parts, 'side' | 'service'>,
+  { id, flag, body }: wire.Frame,
+  { peer, fds }: { peer: Peer; fds: readonly number[] },
+): Promise<Answer> {
+  const given = { flag: 0, descriptors: 0 };
+  const answer: Ticket['answer'] = (back) => {
+    given.flag = wire.GIVEN;
+    given.descriptors += side.send(id, back);
+  };
+  const split = flag === wire.TICKET.none ? 0 : wire.TICKET_BYTES;
+  const ticket = { id: body.subarray(0, split), fds, strange: flag === wire.TICKET.strange, answer };
+  const bytes = await service.do(body.subarray(split), peer, split === 0 ? undefined : ticket);
+  return { kind: KIND.reply, id, ...given, body: bytes };
+}
+
+/** The answer to a call that has none. */
+function endOf(id: number, error: unknown, log: Parts['log']): Answer {
+  if (!(error instanceof CallEnds)) log(`a bug: ${error instanceof Error ? error.stack : String(error)}`);
+  const { status, message } = error instanceof CallEnds ? error : BUG;
+  return { kind: KIND.end, id, of: status, body: Buffer.from(message) };
 }
 
 /** In a user namespace of one id that is the user himself; everybody else has the id of nobody. */

@@ -116,7 +116,7 @@ suite('the porter', [root, busybox], () => {
     }
     expect(helper.pids()).toMatchObject({ helper: before.helper, keeper: before.keeper });
     expect(client.session.hello.helperPid).toBe(before.helper);
-    await expect.poll(() => descriptorsOf(before.helper).length).toBe(open);
+    await expect.poll(() => descriptorsOf(before.helper).length).toBeLessThanOrEqual(open);
     await works();
   }, 120_000);
 
@@ -143,7 +143,7 @@ suite('the porter', [root, busybox], () => {
     stream.destroy();
     expect(existsSync(`/proc/${bad}`)).toBe(false);
     expect(helper.pids().helper).toBe(pid);
-    await expect.poll(() => descriptorsOf(pid).length).toBe(open);
+    await expect.poll(() => descriptorsOf(pid).length).toBeLessThanOrEqual(open);
     await works();
   });
 
@@ -167,6 +167,18 @@ suite('the porter', [root, busybox], () => {
     const { reasons } = (await his.ask({ $case: 'remove', value: { container: newId() } })).result;
     expect(reasons.map(({ rule }) => rule)).toEqual(['state']);
   });
+
+  test('what a user has given is closed when he is answered', async () => {
+    const file = openSync(join(helper.directory, 'given'), 'w');
+    const held = (): number =>
+      [porter(), helper.pids().helper].flatMap(descriptorsOf).filter((link) => link.endsWith('/given')).length;
+    for (let i = 0; i < 20; i++) {
+      const verb = { $case: 'importLayer' as const, value: { diffId: `sha256:${newId()}`, sizeBytesMax: 1n << 20n } };
+      await client.ask(verb, { fds: [file, file, file] });
+      expect(held()).toBe(0);
+    }
+    closeSync(file);
+  }, 60_000);
 
   /** The last close of this socket waits for a minute: it lingers, and nobody reads what was sent. */
   const lingering = async (port: number): Promise<Socket> => {

@@ -26,7 +26,7 @@ beforeEach(async () => {
   await new Promise<void>((resolve) => server.listen(join(directory, 's'), resolve));
   const closings = {
     closeStranger: (_: number, fd: number) => closeSync(fd),
-    closeQuiet: (fds: readonly number[]) => {
+    closeQuiet: async (fds: readonly number[]) => {
       for (const fd of fds) closeSync(fd);
     },
     areMany: () => many,
@@ -58,7 +58,7 @@ test('a ticket is found by its own uid only, once, with its descriptors', async 
   expect(lanes.take(BOB, ticket(1))).toBeUndefined();
   const taken = lanes.take(ADA, ticket(1));
   expect(taken?.fds.length).toBe(2);
-  taken?.close();
+  await taken?.close();
   expect(lanes.take(ADA, ticket(1))).toBeUndefined();
   closeSync(fd);
   closeSync(ada);
