@@ -4,6 +4,7 @@ import { closeSync } from 'node:fs';
 import * as wire from '../../proto/porter/frame.ts';
 import { type Peer, peerOf } from '../sys/sockets.ts';
 import { outsideIds } from './rootless.ts';
+import type { Service } from './serve.ts';
 import type { Side } from './side.ts';
 
 /** What came with a request over its lane; `strange` and nothing, where a descriptor was none that anybody should hold. */
@@ -13,14 +14,6 @@ export type Ticket = {
   readonly strange: boolean;
   /** Sends these to the lane, before the call is answered; they stay open here. */
   readonly answer: (fds: readonly number[]) => void;
-};
-export type Listener = { readonly event: (bytes: Uint8Array) => void; readonly end: () => void };
-/** What can be asked. Each throws CallEnds, or what is a bug. */
-export type Service = {
-  readonly hello: (peer: Peer) => Uint8Array;
-  readonly do: (envelope: Buffer, peer: Peer, ticket: Ticket | undefined) => Promise<Uint8Array>;
-  /** Gives the function that ends the listening. */
-  readonly watch: (envelope: Buffer, peer: Peer, listener: Listener) => () => void;
 };
 /** A call that ends without an answer, with gRPC's status. */
 export class CallEnds extends Error {
@@ -88,7 +81,7 @@ export function newCalls({ side, send, service, ready, log }: Parts) {
         const { id } = frame;
         const event = (body: Uint8Array): void => send({ kind: KIND.event, id, body });
         const end = (): void => finish({ kind: KIND.end, id });
-        calls.set(id, service.watch(frame.body, peer, { event, end }));
+        calls.set(id, service.watch({ envelope: frame.body, peer, ticket: undefined }, { event, end }));
         return undefined;
       }),
     [KIND.cancel]({ id }) {
@@ -122,7 +115,7 @@ async function performed(
   };
   const split = flag === wire.TICKET.none ? 0 : wire.TICKET_BYTES;
   const ticket = { id: body.subarray(0, split), fds, strange: flag === wire.TICKET.strange, answer };
-  const bytes = await service.do(body.subarray(split), peer, split === 0 ? undefined : ticket);
+  const bytes = await service.do({ envelope: body.subarray(split), peer, ticket: split === 0 ? undefined : ticket });
   return { kind: KIND.reply, id, ...given, body: bytes };
 }
 

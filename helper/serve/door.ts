@@ -14,7 +14,8 @@ import { reaped } from '../launch/run.ts';
 import { pipe2 } from '../sys/descriptors.ts';
 import { pidfdSendSignal } from '../sys/processes.ts';
 import { socketpair } from '../sys/sockets.ts';
-import { newCalls, type Send, type Service } from './calls.ts';
+import { newCalls, type Send } from './calls.ts';
+import type { Service } from './serve.ts';
 import { openSide, type Side } from './side.ts';
 
 export type Ends = { readonly errors: number; readonly stream: number; readonly side: number };
@@ -27,12 +28,6 @@ export type DoorParts = {
   readonly started: (pid: number) => void;
   readonly log: (line: string) => void;
 };
-type Porter = {
-  readonly ready: Promise<void>;
-  readonly ended: Promise<string>;
-  readonly end: (why: string) => void;
-};
-
 /** Answers and events that a porter has not read. */
 const UNREAD_BYTES_MAX = 16 << 20;
 /** After one that lived shorter than this the next one waits so long. */
@@ -67,7 +62,7 @@ export async function openDoor(parts: DoorParts): Promise<() => void> {
   return close;
 }
 
-async function admit({ start, service, mayBegin, started, log }: DoorParts, side: Side): Promise<Porter> {
+async function admit({ start, service, mayBegin, started, log }: DoorParts, side: Side) {
   const [stream, itsStream] = socketpair(SOCK_STREAM);
   const [errors, itsErrors] = pipe2();
   const socket = new Socket({ fd: stream, readable: true, writable: true });

@@ -6,7 +6,7 @@ import type { Gate, Verdict } from '../gate/verdict.ts';
 import { asFailed, Failed } from '../ops/failed.ts';
 import { SysError } from '../sys/error.ts';
 import type { Peer } from '../sys/sockets.ts';
-import { CallEnds, type Listener, type Service, type Ticket } from './calls.ts';
+import { CallEnds, type Ticket } from './calls.ts';
 import { type Hub, snapshots } from './events.ts';
 import { StateForbids, type Taken } from './look.ts';
 import { type Outcome, type Performer, perform } from './perform.ts';
@@ -24,16 +24,20 @@ export type ServiceParts = {
   readonly log: (line: string) => void;
 };
 
-/** The service behind the door. */
-export function newService(parts: ServiceParts): Service {
+export type Service = ReturnType<typeof newService>;
+type Listener = { readonly event: (bytes: Uint8Array) => void; readonly end: () => void };
+
+/** What is asked through the door. Each throws CallEnds, or what is a bug. */
+export function newService(parts: ServiceParts) {
   return {
-    hello(peer) {
+    hello(peer: Peer): Uint8Array {
       const profiles = parts.gate.profilesOf(peer.uid);
       if (profiles.length > 0) makeHomes(parts.homes, peer);
       return HelloReply.encode({ ...parts.hello(), uid: peer.uid, profiles: [...profiles] }).finish();
     },
-    do: async (envelope, peer, ticket) => Result.encode(await answer(parts, { envelope, peer, ticket })).finish(),
-    watch: (envelope, peer, listener) => startWatch(parts, { envelope, peer, ticket: undefined }, listener),
+    do: async (call: Call): Promise<Uint8Array> => Result.encode(await answer(parts, call)).finish(),
+    /** Gives the function that ends the listening. */
+    watch: (call: Call, listener: Listener): (() => void) => startWatch(parts, call, listener),
   };
 }
 

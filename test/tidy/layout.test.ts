@@ -83,7 +83,7 @@ test('no marks of unfinished work, no trace of a foreign workplace', () => {
 });
 
 // The aim is 4,000 lines. Until it is reached this only keeps the bundle from growing: lower the number with every line saved, never raise it.
-const BUNDLE_LINES_MAX = 6086;
+const BUNDLE_LINES_MAX = 6084;
 
 test('the root bundle does not grow', () => {
   const bundle = reachable('helper/serve/main.ts').filter(
