@@ -104,6 +104,7 @@ export function api(socket: string, method: string, path: string, body?: unknown
     const sent = request(
       {
         socketPath: socket,
+        agent: false, // a stream of an exec ends with its connection, which must not be used again
         method,
         path: `/v1.41${path}`,
         headers: { host: 'bench', 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) },
