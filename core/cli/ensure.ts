@@ -105,6 +105,10 @@ async function startHelper(session: Session, paths: InstancePaths): Promise<void
       `the helper ${whose} does not answer: start it as root with \`berth system up\`, or run your own with --state-dir DIR`,
     );
   }
+  // Made first, and then looked at again: nobody who came in between is believed.
+  if (place.stateDir !== undefined) mkdirSync(place.stateDir, { recursive: true });
+  if (!isOwn(place))
+    throw new CliError(`${place.stateDir} was made by somebody else meanwhile: choose another --state-dir`);
   const { writeDefaultPolicy } = await import('./policy-default.ts');
   writeDefaultPolicy(place);
   const log = join(makeLogs(paths.log), 'helper.log');

@@ -1,5 +1,5 @@
 // Which instance a command means, and where its files lie. Source: ARCHITECTURE.md, "Paths".
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CliError } from './error.ts';
 import type { Place } from './session.ts';
@@ -50,7 +50,8 @@ export function rootlessDir(env: Env, uid: number): string {
   const home = nonEmpty(env['HOME']);
   if (home !== undefined && ownerOf(home) === uid && home.length < 60) return join(home, '.local/share/berth');
   const dir = `/tmp/berth-${uid}`;
-  const owner = ownerOf(dir);
+  // Anybody may put a link there; who made it chooses where it leads.
+  const owner = lstatSync(dir, { throwIfNoEntry: false })?.uid;
   if (owner !== undefined && owner !== uid)
     throw new CliError(`${dir} belongs to uid ${owner}, not to you: choose another place with --state-dir`);
   return dir;

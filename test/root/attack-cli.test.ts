@@ -1,10 +1,12 @@
 // The command line against what others prepare for who uses it: an engine of a user's that lies to root, and texts of images, registries and names that
 // would drive a terminal.
 import { spawn } from 'node:child_process';
+import { chownSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { rootlessDir } from '../../core/cli/place.ts';
 import { dockerSave25, makeImage, busyboxTar } from '../kit/image.ts';
 import { built, IMAGE, type Instance, isAlive, loadBusybox, startInstance } from '../kit/instance.ts';
 import { busybox, root, suite } from '../kit/need.ts';
@@ -42,6 +44,29 @@ suite('the command line', [root, built, busybox], () => {
       liar.kill();
     }
     await berth.ok(['system', 'up']);
+  });
+
+  test("a state directory in /tmp that somebody else has made, or made a link of, is not the user's", () => {
+    const uid = 41_000 + (process.pid % 999);
+    const place = `/tmp/berth-${uid}`;
+    const hers = join(berth.directory, 'hers');
+    mkdirSync(hers);
+    chownSync(hers, uid, uid);
+    const find = (): string => rootlessDir({}, uid);
+    expect(find()).toBe(place);
+    for (const make of [
+      () => symlinkSync(hers, place),
+      () => mkdirSync(place, { mode: 0o777 }),
+      () => writeFileSync(place, ''),
+    ]) {
+      make();
+      expect(find).toThrow(`${place} belongs to uid 0, not to you`);
+      rmSync(place, { recursive: true });
+    }
+    mkdirSync(place);
+    chownSync(place, uid, uid);
+    expect(find()).toBe(place);
+    rmSync(place, { recursive: true });
   });
 
   const NOT_PRINTABLE = /[^\P{C}\n\t\r]/u;
