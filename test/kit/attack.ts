@@ -1,8 +1,9 @@
 // A lab for attacks: a private helper, its clients as made-up uids, images with the attacker's programs in them, and short words for what every attack does.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { chmodSync, chownSync, closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { openPath } from '../../core/sys/fd.ts';
 import { O_PATH } from '../../proto/abi/fcntl.gen.ts';
 import { type Launch, Propagation, Seccomp } from '../../proto/gen/berth/helper/v1/plan.ts';
@@ -186,4 +187,43 @@ export function placeAs<T>(uid: number, path: string, use: (fd: number) => T): T
 /** The place alone, by whatever links lead there: no rule of our own engine's holds for an attacker's. */
 export function place(path: string): number {
   return openSync(path, O_PATH);
+}
+
+export type Outside = {
+  /** Of the process whose descriptors and mounts they are. */
+  readonly pid: number;
+  readonly directory: string;
+  /** From now on whoever asks waits. */
+  readonly silence: () => Promise<void>;
+  readonly end: () => void;
+};
+
+/** What ADA makes in a user and mount namespace of her own: attack-outside.c, which is compiled at `program`. */
+export async function openOutside(helper: PrivateHelper, program: string): Promise<Outside> {
+  const directory = directoryOf(helper, ADA, 'outside');
+  for (const name of ['fuse', 'merged', 'lower']) {
+    mkdirSync(join(directory, name));
+    chmodSync(join(directory, name), 0o777);
+  }
+  execFileSync('mknod', ['-m', '666', join(directory, 'device'), 'c', '10', '229']);
+  const child = spawn(program, [directory], { uid: ADA, gid: ADA, stdio: ['pipe', 'pipe', 'ignore'] });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const said = async (word: string): Promise<void> => {
+    const { value } = await lines.next();
+    if (value !== word) throw new Error(`attack-outside said ${value}, not ${word}`);
+  };
+  await said('ready');
+  const pid = Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ')[0]);
+  return {
+    pid,
+    directory,
+    async silence() {
+      child.stdin.write('\n');
+      await said('silent');
+    },
+    end() {
+      process.kill(pid, 'SIGKILL');
+      child.kill('SIGKILL');
+    },
+  };
 }

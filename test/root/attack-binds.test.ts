@@ -6,7 +6,6 @@ import {
   chownSync,
   closeSync,
   copyFileSync,
-  mkdirSync,
   readFileSync,
   statSync,
   symlinkSync,
@@ -14,11 +13,21 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Launch } from '../../proto/gen/berth/helper/v1/plan.ts';
-import { ADA, BOB, bindMount, compile, directoryOf, type Lab, MOUNTS, openLab, place } from '../kit/attack.ts';
+import {
+  ADA,
+  BOB,
+  bindMount,
+  compile,
+  directoryOf,
+  type Lab,
+  MOUNTS,
+  openLab,
+  openOutside,
+  place,
+} from '../kit/attack.ts';
 import { launchOf } from '../kit/helper.ts';
 import { root, suite, tool } from '../kit/need.ts';
 
@@ -100,39 +109,10 @@ suite('files of the host', [root, tool('gcc')], () => {
     child.kill();
   });
 
-  /** The user's own user and mount namespace, and what he has made there. */
-  const outside = async (): Promise<{ pid: number; silence: () => Promise<void>; end: () => void }> => {
-    const directory = directoryOf(lab.helper, ADA, 'outside');
-    for (const name of ['fuse', 'merged', 'lower']) {
-      mkdirSync(join(directory, name));
-      chmodSync(join(directory, name), 0o777);
-    }
-    execFileSync('mknod', ['-m', '666', join(directory, 'device'), 'c', '10', '229']);
-    const child = spawn(outsider, [directory], { uid: ADA, gid: ADA, stdio: ['pipe', 'pipe', 'inherit'] });
-    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    const said = async (word: string): Promise<void> => expect((await lines.next()).value).toBe(word);
-    await said('ready');
-    const [pid = 0] = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8')
-      .trim()
-      .split(' ')
-      .map(Number);
-    return {
-      pid,
-      async silence() {
-        child.stdin.write('\n');
-        await said('silent');
-      },
-      end() {
-        process.kill(pid, 'SIGKILL');
-        child.kill('SIGKILL');
-      },
-    };
-  };
-
   test('what lies in a mount namespace of his own is refused, and nobody waits for what he has mounted there', async () => {
-    const his = await outside();
+    const his = await openOutside(lab.helper, outsider);
     try {
-      const there = `/proc/${his.pid}/root${join(lab.helper.directory, 'outside')}`;
+      const there = `/proc/${his.pid}/root${his.directory}`;
       const paths = [
         `${there}/merged`,
         there,
