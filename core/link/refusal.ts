@@ -69,7 +69,7 @@ const NO_OWNERS =
 function mountHint(step: string, errno: string): string | undefined {
   if (!step.startsWith('bind ') && !step.startsWith('mount ')) return undefined;
   if (errno === 'EACCES' && step.endsWith(': make the mount point'))
-    return `it would be made in a directory of the host that is not this user's: make it there, or give the directory to uid ${process.getuid?.()}`;
+    return `it would be made in a directory of the host that is not this user's: make it there, or give the directory to ${process.getuid?.()}:${process.getgid?.()}`;
   if (errno === 'ENOTDIR' || errno === 'EISDIR') return KINDS_DIFFER;
   return errno === 'EINVAL' && step.endsWith(': map the owners') ? NO_OWNERS : undefined;
 }

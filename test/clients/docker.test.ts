@@ -1,10 +1,11 @@
 // The unmodified docker CLI against Berth: one list of command lines, run by `berth`, by docker 28 (and whatever other docker is installed) against
 // Berth, and by docker against a private dockerd. Standard output, standard error and exit code are compared, times and ids made equal first.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { chownSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RESERVED_UID } from '../../core/cli/place.ts';
 import { busybox, root, suite, tool } from '../kit/need.ts';
 import { type Daemon, startDockerd } from '../kit/peers.ts';
 import { type Instance, type Ran, runProgram, startInstance } from './kit.ts';
@@ -276,6 +277,16 @@ suite('clients', [root, busybox, tool('docker', 'docker.io')], () => {
     expect(existsSync(missing)).toBe(false);
     expect(berth.berth(['run', '--rm', '-v', `${missing}:/x`, 'bb:1', 'touch', '/x/y']).code).toBe(0);
     expect(existsSync(join(missing, 'y'))).toBe(true);
+  });
+
+  test('--rootfs runs a plain directory of the user, and says what one of somebody else lacks', () => {
+    const tree = join(berth.shared, 'tree');
+    mkdirSync(join(tree, 'bin'), { recursive: true });
+    copyFileSync('/bin/busybox', join(tree, 'bin/sh'));
+    const run = () => berth.berth(['run', '--rm', '--rootfs', tree, 'sh', '-c', 'echo /*']);
+    expect(run().err).toContain(`or give the directory to ${RESERVED_UID}:${RESERVED_UID}`);
+    for (const path of [tree, join(tree, 'bin')]) chownSync(path, RESERVED_UID, RESERVED_UID);
+    expect(run()).toEqual({ code: 0, out: '/bin /dev /etc /proc /sys\n', err: '' });
   });
 
   test('nothing is left behind', () => {
