@@ -9,6 +9,7 @@ import { canonicalJson } from '../../proto/policy/canonical.ts';
 import { DEFAULT_PROFILE } from '../../proto/policy/profile.ts';
 import { DEFAULT_POLICY } from '../../proto/policy/schema.ts';
 import { CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
+import { Knob, type Launch } from '../../proto/gen/berth/helper/v1/plan.ts';
 import { ADA, bindMount, compile, type Lab, MOUNTS, openLab, place } from '../kit/attack.ts';
 import { NEW_NAMESPACES } from '../kit/launcher.ts';
 import { root, suite, tool } from '../kit/need.ts';
@@ -163,5 +164,19 @@ suite('a hostile program', [root, tool('gcc')], () => {
       hers.kill();
       rmSync(file);
     }
+  });
+
+  test('a fork bomb and a storm of short processes end at the limit, and nobody else feels them', async () => {
+    const limits = (most: bigint): Partial<Launch> => {
+      const settings = [{ knob: Knob.KNOB_PIDS_MAX, value: most }];
+      return { limits: { settings, throttles: [], cpus: '', mems: '', deviceRules: [] } };
+    };
+    const [bombed] = await lab.inside(['bomb'], { change: limits(40n) });
+    expect(bombed).toMatch(/^bomb=([1-9]|[1-3]\d) then EAGAIN$/);
+    // Zombies count, as in the kernel: nobody inside has waited for them.
+    expect(await lab.inside(['storm:500'], { change: limits(100n) })).toEqual(['storm:500=EAGAIN']);
+    expect(await lab.inside(['storm:1000'], { change: limits(2000n) })).toEqual(['storm:1000=done']);
+    expect(await lab.beside(usual, ['storm:1000'])).toEqual(['storm:1000=done']);
+    expect(await lab.inside(['uid'], { client: lab.bob })).toEqual(['uid=0:0']);
   });
 });
