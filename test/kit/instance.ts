@@ -226,10 +226,14 @@ function startCommand(
   return { pid: child.pid ?? 0, ended, kill: (signal) => void child.kill(signal) };
 }
 
-/** Whether it runs: a process that only waits to be waited for does not. Source: man 5 proc_pid_stat, field 3. */
+/**
+ * Whether it runs: a process that only waits to be waited for does not, once all its threads are gone (until then its sockets take connections). Source:
+ * man 5 proc_pid_stat, field 3.
+ */
 export function isAlive(pid: number): boolean {
   try {
-    return !/\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+    const waits = /\) [ZX] /.test(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+    return !waits || readdirSync(`/proc/${pid}/task`).length > 1;
   } catch {
     return false;
   }
