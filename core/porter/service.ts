@@ -1,5 +1,6 @@
 // The helper's service as engines see it: gRPC with limits on sizes, streams, calls and time. Bytes go to the helper and come back as they are; only the
 // ticket is looked for in them.
+import type { Socket } from 'node:net';
 import {
   type MethodDefinition,
   Server,
@@ -13,6 +14,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { ENVELOPE_BYTES_MAX, KIND, STATUS, TICKET } from '../../proto/porter/frame.ts';
+import { openBuckets, type Take } from '../base/rate.ts';
 import { closeFd } from '../sys/fd.ts';
 import type { Accepted } from './connections.ts';
 import { newCounts } from './counts.ts';
@@ -22,6 +24,8 @@ import { ticketOf } from './ticket.ts';
 
 const STREAMS_PER_CONNECTION = 128;
 const BODY_MS = 10_000;
+/** More than the helper would judge. Who calls faster, or begins calls only to reset them (CVE-2023-44487), loses his connection. */
+const PACE = { burst: 2000, perSecond: 1000 };
 const PENDING_PER_UID = 64;
 const WAITING_EVENTS = 1024;
 
@@ -43,15 +47,23 @@ const SERVICE = { hello: rpc('Hello'), do: rpc('Do'), watch: rpc('Watch', true) 
 
 /** A gRPC server in front of the helper; gives the function that gives it a connection. */
 export function newService(root: Root, lanes: Lanes): (accepted: Accepted) => void {
+  const mayCall = openBuckets(PACE, () => performance.now());
+  const sockets = new Map<number, Socket>();
+  const cut = (connection: number): void => {
+    const socket = sockets.get(connection);
+    if (sockets.delete(connection)) setImmediate(() => socket?.destroy()); // not in the middle of one of its frames
+  };
   const server = new Server({
     'grpc.max_receive_message_length': ENVELOPE_BYTES_MAX,
     'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION,
-    interceptors: [deadline],
+    interceptors: [limits(mayCall, cut)],
   });
   server.addService(SERVICE, handlers(root, lanes));
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   return ({ connection, uid, socket }) => {
     Object.defineProperty(socket, 'remoteAddress', { value: `${connection}/${uid}` });
+    sockets.set(connection, socket);
+    socket.once('close', () => sockets.delete(connection));
     injector.injectConnection(socket);
     socket.resume();
   };
@@ -63,20 +75,24 @@ function callerOf(call: { getPeer: () => string }): { connection: number; uid: n
   return { connection, uid };
 }
 
-/** Ends a call whose request is not whole within ten seconds of its first byte. */
-const deadline: ServerInterceptor = (_method, call) =>
-  new ServerInterceptingCall(call, {
-    start(next) {
-      const details = `the request was not whole within ${BODY_MS} ms`;
-      const timer = setTimeout(() => call.sendStatus({ code: status.DEADLINE_EXCEEDED, details }), BODY_MS);
-      const stop = new ServerListenerBuilder().withOnCancel(() => clearTimeout(timer));
-      const whole = stop.withOnReceiveHalfClose((proceed) => {
-        clearTimeout(timer);
-        proceed();
-      });
-      next(whole.build());
-    },
-  });
+/** Cuts the connection of a uid that calls too fast; ends a call whose request is not whole within ten seconds of its first byte. */
+function limits(mayCall: Take, cut: (connection: number) => void): ServerInterceptor {
+  return (_method, call) =>
+    new ServerInterceptingCall(call, {
+      start(next) {
+        const { connection, uid } = callerOf(call);
+        if (!mayCall(uid)) cut(connection);
+        const details = `the request was not whole within ${BODY_MS} ms`;
+        const timer = setTimeout(() => call.sendStatus({ code: status.DEADLINE_EXCEEDED, details }), BODY_MS);
+        const stop = new ServerListenerBuilder().withOnCancel(() => clearTimeout(timer));
+        const whole = stop.withOnReceiveHalfClose((proceed) => {
+          clearTimeout(timer);
+          proceed();
+        });
+        next(whole.build());
+      },
+    });
+}
 
 function handlers(root: Root, lanes: Lanes) {
   const pending = newCounts();

@@ -4,7 +4,7 @@ import type { Reason } from '../../proto/gen/berth/helper/v1/request.ts';
 import { reasonText } from '../../proto/policy/evaluate.ts';
 import type { CheckedVerb } from '../decode/checked.ts';
 import { openAudit, type AuditPlace } from './audit.ts';
-import { openBuckets } from './rate.ts';
+import { openBuckets } from '../../core/base/rate.ts';
 import type { Outcome, Peer } from './verdict.ts';
 
 /** What is known of a request so far. */

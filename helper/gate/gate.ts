@@ -10,7 +10,7 @@ import type { AuditPlace } from './audit.ts';
 import { openBook, withQuota, words } from './book.ts';
 import { type Caller, findCaller, mayConnect, principalsOf } from './caller.ts';
 import { type Facts, openDiary } from './diary.ts';
-import { openBuckets, type Pace } from './rate.ts';
+import { openBuckets, type Pace } from '../../core/base/rate.ts';
 import type { Gate, Granted, Look, Refused } from './verdict.ts';
 
 export type GateParts = {

@@ -40,10 +40,14 @@ const REQUEST = Buffer.concat([
   literal('content-type', 'application/grpc'),
   literal('te', 'trailers'),
 ]);
-const [HEADERS, PING, WINDOW, CONTINUATION] = [1, 6, 8, 9];
-const END_HEADERS = 4;
+const [HEADERS, RST, PING, WINDOW, CONTINUATION] = [1, 3, 6, 8, 9];
+const [END_STREAM, END_HEADERS] = [1, 4];
 /** What each kind sends, over and over, on every connection. */
 export const FLOODS: Readonly<Record<string, (stream: number) => Buffer>> = {
+  'streams that are reset at once (CVE-2023-44487)': (stream) =>
+    Buffer.concat([frame(HEADERS, END_HEADERS, stream, REQUEST), frame(RST, 0, stream, Buffer.alloc(4))]),
+  'streams whose body never comes': (stream) => frame(HEADERS, END_HEADERS, stream, REQUEST),
+  'streams that end without a body': (stream) => frame(HEADERS, END_HEADERS | END_STREAM, stream, REQUEST),
   pings: () => frame(PING, 0, 0, Buffer.alloc(8)),
   settings: () => frame(4, 0, 0, Buffer.from([0, 4, 0, 0, 0xff, 0xff])),
   'headers that never end (CVE-2024-27316)': (stream) =>
