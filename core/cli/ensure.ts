@@ -78,7 +78,7 @@ function checkReachable({ stateDir, engineUid }: Place): void {
 }
 
 /** Waits for a helper that somebody else starts: `late` when it is still on its way after a while, `gone` when nobody starts it. */
-export async function comesBack(paths: InstancePaths): Promise<'up' | 'late' | 'gone'> {
+async function comesBack(paths: InstancePaths): Promise<'up' | 'late' | 'gone'> {
   for (const untilMs = Date.now() + KEEPER_WAIT_MS; isComingBack(paths); await sleep(POLL_MS)) {
     if (await canConnect(paths.helper)) return 'up';
     if (Date.now() > untilMs) return 'late';

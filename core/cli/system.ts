@@ -1,13 +1,17 @@
 // `berth system up`, `down`, `status`, `env`: Berth's own processes.
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type EngineStatus, makeClient } from '../client/client.ts';
 import { NoServer } from '../client/error.ts';
 import { canConnect } from '../client/wire.ts';
 import { type Given, isOn } from './command.ts';
 import { endKeeper, endProcess, readText } from './end.ts';
-import { comesBack, ensureRunning } from './ensure.ts';
+import { ensureRunning } from './ensure.ts';
 import { CliError } from './error.ts';
-import { type InstancePaths, isAlive, pathsOf, readReady } from './ready.ts';
+import { type InstancePaths, isAlive, isComingBack, pathsOf, readReady } from './ready.ts';
 import type { Place, Session } from './session.ts';
+
+/** A helper that was killed is back within a second. */
+const UP_WAIT_MS = 5000;
 
 /** Starts what does not run; prints where the engine listens. */
 export async function systemUp(session: Session): Promise<number> {
@@ -122,12 +126,19 @@ async function endEngine({ engineUid, socket }: Place, pid: number): Promise<voi
   await endProcess('engine', pid);
 }
 
-/** A helper that is asked ends its keeper, too. One that does not come back from a crash is ended with its keeper, at once: alone each starts the other. */
+/**
+ * A helper that is asked ends its keeper, too; one whose keeper is gone is becoming the keeper, and the next one is asked. One that does not come back
+ * from a crash is ended with its keeper, at once: alone each starts the other.
+ */
 async function endHelper(paths: InstancePaths): Promise<void> {
-  const answers = (await canConnect(paths.helper)) || (await comesBack(paths)) === 'up';
+  for (const untilMs = Date.now() + UP_WAIT_MS; isComingBack(paths) && Date.now() < untilMs; await sleep(10)) {
+    const { helper = 0, keeper = 0 } = readReady(paths.ready) ?? {};
+    if (!isAlive(keeper) || !isAlive(helper) || !(await canConnect(paths.helper))) continue;
+    await endProcess('helper', helper);
+    break;
+  }
   const { helper, keeper } = readReady(paths.ready) ?? {};
-  if (answers && helper !== undefined) await endProcess('helper', helper);
-  if (keeper !== undefined) await endKeeper(keeper);
+  for (const pid of [keeper, helper]) if (pid !== undefined) await endKeeper(pid);
 }
 
 async function stopContainers(place: Place): Promise<void> {

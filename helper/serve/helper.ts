@@ -39,12 +39,10 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
   const reconciled = reconcile({ world, living, keeper, exits });
   const instance = randomBytes(16);
   const taken: Taken = { current: undefined };
-  const own = [paths.run, paths.users, paths.helper, paths.etc, paths.audit];
-  const look = newLook({ world, own, taken });
+  const look = newLook({ world, own: [paths.run, paths.users, paths.helper, paths.etc, paths.audit], taken });
   const gate = openGate({ directory: paths.etc, audit: { directory: paths.audit }, instance, look, nowMs: Date.now });
   const hello = newHello({ world, instance, slot, keeperPid: keeper.pid });
   const performer = { world, living, keep: keepOrWait(keeper) };
-  const homes = [paths.run, paths.users];
   const tell = (porter?: number): void =>
     writeReady(paths, { helper: process.pid, keeper: keeper.pid, porter, version: VERSION, slot });
   tell();
@@ -55,15 +53,18 @@ export async function runHelper({ paths }: Options, start: Start): Promise<void>
   const closeDoor = await openDoor({
     start: porterOf(world, listening),
     mayBegin: reconciled,
-    service: newService({ gate, performer, hub, taken, hello, homes, log }),
+    service: newService({ gate, performer, hub, taken, hello, homes: [paths.run, paths.users], log }),
     started: tell,
     log,
   });
+  let ending = false;
   const closeAll = (): void => {
+    ending = true;
     closeDoor();
     gate.close();
   };
   watchPidfd(keeper.pidfd, () => {
+    if (ending) return; // who was asked to stop starts nobody
     closeAll();
     becomeKeeper({ ...start.asKeeper, exits: exits.fd, held: new Map([...living.kept(), [start.slotKept, slotFd]]) });
   });

@@ -24,8 +24,7 @@ export function lockSlot(paths: Paths, asked: Asked): { slot: number; fd: number
   const earlier = readText(paths.slot)?.trim();
   const free = asked.isSystem || asked.rootless ? [0] : Array.from({ length: SLOT_MAX }, (_, i) => i + 1);
   const candidates = asked.slot !== undefined ? [asked.slot] : earlier ? [Number(earlier)] : free;
-  const slots = asked.rootless ? `${paths.helper}/slots` : SLOTS;
-  makeDirectory(slots, 0o755);
+  const slots = makeDirectory(asked.rootless ? `${paths.helper}/slots` : SLOTS, 0o755);
   for (const slot of candidates) {
     const fd = tryLock(`${slots}/${slot}`);
     if (fd !== undefined && earlier !== String(slot)) writeDurably(paths.slot, String(slot));
