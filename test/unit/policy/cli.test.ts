@@ -1,4 +1,14 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -11,6 +21,9 @@ import { readKeyFile } from '../../../proto/sign/key.ts';
 import { INSTANCE, ruleOf, sealed, seen } from '../gate/desk.ts';
 
 let dir: string;
+/** A device that no profile gives; where the machine shows none, a node of the test's own (it is not opened). */
+const KMSG = existsSync('/dev/kmsg') ? '/dev/kmsg' : join(mkdtempSync(join(tmpdir(), 'berth-kmsg-')), 'kmsg');
+if (!existsSync(KMSG)) execFileSync('mknod', [KMSG, 'c', '1', '11']);
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'berth-policy-'));
 });
@@ -124,7 +137,7 @@ describe('berth policy', () => {
     ],
     ["the host's network", ['--net=host', 'alpine'], 1, /\(rule hostNamespaces\)\n$/],
     ["the host's users", ['--userns=host', 'alpine'], 1, /asked for user, .*\(rule hostNamespaces\)\n/],
-    ['a device', ['--device', '/dev/kmsg', 'alpine'], 1, /asked for c 1:11, .*\(rule devices\)\n$/],
+    ['a device', ['--device', KMSG, 'alpine'], 1, /asked for c 1:11, .*\(rule devices\)\n$/],
     ["another container's network", ['--net=container:x', 'alpine'], 0, /^allowed/],
     [
       'realtime priority',
@@ -139,7 +152,7 @@ describe('berth policy', () => {
     expect(said.out).toMatch(text);
   });
 
-  test('can follows links, sees the instance itself, and whose home it is', async () => {
+  test('can follows links and sees the instance itself', async () => {
     symlinkSync('/etc', join(dir, 'link'));
     mkdirSync(join(dir, 'data'));
     expect((await berth('policy', 'can', 'run', '-v', `${dir}/link:/x`, 'alpine')).out).toMatch(
@@ -151,6 +164,10 @@ describe('berth policy', () => {
     expect((await berth('policy', 'can', 'run', '--rootfs', '/etc', 'sh')).out).toMatch(
       /launch\.root\.directory\.descriptor/,
     );
+  });
+
+  // A minimal container has no such directory, and what is not there is nobody's.
+  test.skipIf(!existsSync('/root'))('can sees whose home it is', async () => {
     expect((await berth('policy', 'can', '--uid', '4242', '--', 'run', '-v', '/root:/x', 'alpine')).out).toMatch(
       /\(rule bindOwned\)/,
     );
