@@ -137,7 +137,7 @@ describe('berth policy', () => {
     ],
     ["the host's network", ['--net=host', 'alpine'], 1, /\(rule hostNamespaces\)\n$/],
     ["the host's users", ['--userns=host', 'alpine'], 1, /asked for user, .*\(rule hostNamespaces\)\n/],
-    ['a device', ['--device', KMSG, 'alpine'], 1, /asked for c 1:11, .*\(rule devices\)\n$/],
+    ['a device', ['--device', `${KMSG}:/dev/kmsg`, 'alpine'], 1, /asked for c 1:11, .*\(rule devices\)\n$/],
     ["another container's network", ['--net=container:x', 'alpine'], 0, /^allowed/],
     [
       'realtime priority',
