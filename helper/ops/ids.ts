@@ -2,7 +2,7 @@
 // first use; within a principal a container's block is used again only after the container's files are gone for certain. A block that
 // overlaps an account, a group or a subordinate range of this host is passed over, so no file of a container ever looks like somebody's.
 import type { IdMaps } from '../launch/namespaces.ts';
-import { Failed } from './failed.ts';
+import { Failed, step } from './failed.ts';
 import { readText, writeDurably } from './files.ts';
 
 export const BLOCK_IDS = 65_536;
@@ -24,7 +24,7 @@ export function openBlocks(path: string, slot: number, used: () => readonly Take
   const { first: from, count: most } = slotRange(slot);
   const range = blocksOf(from, most);
   const hosts = hostRanges();
-  const written = JSON.parse(readText(path) ?? '[]') as Allotment[];
+  const written = step(`read ${path}`, () => JSON.parse(readText(path) ?? '[]') as Allotment[]);
   const allotted = new Map(written.map((one) => [one.first, one]));
 
   const allot = (principal: string, count: number, storage: boolean): number => {

@@ -3,6 +3,7 @@ import { lstatSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { CLONE_NEWNS, CLONE_NEWUSER } from '../../proto/abi/sched.gen.ts';
 import { becomeKeeper } from '../launch/keeper.ts';
+import { asFailed } from '../ops/failed.ts';
 import { makeDirectory } from '../ops/files.ts';
 import { openExits } from '../watch/exits.ts';
 import { runHelper } from './helper.ts';
@@ -21,9 +22,8 @@ function bootstrap(options: Options): never {
   if (uid !== 0) enterUserNamespace(uid, gid);
   const rootless = outsideIds() !== undefined;
   if (options.stateDir !== undefined && !rootless) checkOwners(options.stateDir);
-  for (const path of [paths.run, paths.users]) makeDirectory(path, 0o755);
+  for (const path of [paths.run, paths.users, paths.etc]) makeDirectory(path, 0o755);
   for (const path of [paths.helper, paths.audit]) makeDirectory(path);
-  makeDirectory(paths.etc, 0o755);
   const { fd } = lockSlot(paths, { slot: options.slot, rootless, isSystem: options.stateDir === undefined });
   rmSync(`${paths.run}/helper.json`, { force: true }); // of one that was killed
   return becomeKeeper({
@@ -47,10 +47,9 @@ function checkOwners(stateDir: string): void {
 }
 
 function asKeeper(options: Options) {
-  const script = process.argv[1] ?? '';
   return {
     file: process.execPath,
-    argv: [process.execPath, ...process.execArgv, script, ...keptArguments(options)],
+    argv: [process.execPath, ...process.execArgv, process.argv[1] ?? '', ...keptArguments(options)],
     env: Object.entries(process.env).map(([name, value]) => `${name}=${value}`),
   };
 }
@@ -61,7 +60,8 @@ async function main(): Promise<void> {
     if (!options.kept) bootstrap(options);
     await runHelper(options, { slotKept: SLOT_KEPT, asKeeper: asKeeper(options) });
   } catch (error) {
-    process.stderr.write(`berth helper: ${error instanceof Error ? error.message : String(error)}\n`);
+    const { step, message } = asFailed('', error);
+    process.stderr.write(`berth helper: ${step === '' ? '' : `${step}: `}${message}\n`);
     process.exitCode = error instanceof InUse ? 75 : 1; // EX_TEMPFAIL of sysexits.h: the command line knows by it who comes second
   }
 }

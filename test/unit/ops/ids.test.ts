@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -97,4 +97,9 @@ test('whatever is taken and freed, two containers that share nothing never have 
     }),
     { numRuns: 60 },
   );
+});
+
+test('a file that is damaged, or of another version, is named', () => {
+  writeFileSync(join(directory, 'blocks'), '1879048192 ada container\n');
+  expect(() => open()).toThrow(expect.objectContaining({ step: `read ${join(directory, 'blocks')}` }));
 });

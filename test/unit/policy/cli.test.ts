@@ -167,7 +167,7 @@ describe('berth policy', () => {
   });
 
   // A minimal container has no such directory, and what is not there is nobody's.
-  test.skipIf(!existsSync('/root'))('can sees whose home it is', async () => {
+  test.skipIf(!existsSync('/root'))('can sees whose home it is (needs /root)', async () => {
     expect((await berth('policy', 'can', '--uid', '4242', '--', 'run', '-v', '/root:/x', 'alpine')).out).toMatch(
       /\(rule bindOwned\)/,
     );
